@@ -1,0 +1,124 @@
+"""What can be known to be wrong before anything heavy is loaded: paths of model, data and source."""
+
+from __future__ import annotations
+
+import re
+from glob import glob, has_magic
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yolocore.config.settings import get_settings
+from yolocore.errors import ConfigError, MissingFileError, did_you_mean
+
+if TYPE_CHECKING:
+    from yolocore.config import Config
+
+SUFFIXES: Final = {"detect": "", "segment": "-seg", "classify": "-cls", "pose": "-pose", "obb": "-obb"}
+YAML: Final = (".yaml", ".yml")
+SCALE_LETTER: Final = re.compile(r"^(yolov?\d+)[a-z](?=$|[-_.])")
+NAMED_SOURCE: Final = re.compile(r"\w+://|\d+$|screen\b", re.IGNORECASE)  # addresses, webcams, the screen
+
+
+def default_model(task: str | None, mode: str) -> str:
+    """Return the model of a command line that names none: random weights for train, else published ones."""
+    return f"yolo11n{SUFFIXES.get(task or 'detect', '')}{'.yaml' if mode == 'train' else '.pt'}"
+
+
+def check_files(config: Config, model: str, task: str | None) -> None:
+    """Look for the files that ``config`` names.
+
+    Raises:
+        MissingFileError: one is missing; the message lists where it was searched.
+        ConfigError: the mode needs one that is not named.
+    """
+    check_model(model)
+    if config.mode in {"predict", "track"}:
+        check_source(config.source)
+    if config.data is not None and config.mode in {"train", "val", "benchmark"}:
+        check_data(config, task or task_of(model))
+
+
+def task_of(model: str) -> str:
+    """Return the task that the name of ``model`` suggests."""
+    stem = Path(model).stem
+    return next((task for task, suffix in SUFFIXES.items() if suffix and stem.endswith(suffix)), "detect")
+
+
+def check_model(model: str) -> None:
+    """Refuse a model that is in none of the places where models are searched.
+
+    Raises:
+        MissingFileError: lists the places, and similar names.
+    """
+    given = Path(model).expanduser()
+    if given.exists():
+        return
+    if given.suffix in YAML:
+        _check_packaged(model)
+        return
+    weights = Path(get_settings()["weights_dir"]).expanduser()
+    places = [given] if given.is_absolute() else [given, weights / given.name]
+    if any(place.exists() for place in places):
+        return
+    folders = {place.absolute().parent for place in places}
+    names = [p.name for folder in folders if folder.is_dir() for p in folder.iterdir() if p.suffix == given.suffix]
+    searched = ", ".join(str(place.absolute()) for place in places)
+    raise MissingFileError(
+        f"model={model!r}: no such file; searched {searched}.{did_you_mean(given.name, names)} "
+        f"Nothing is downloaded: put the file there, or name another with model="
+    )
+
+
+def _check_packaged(model: str) -> None:
+    packaged = [item.name for item in files("yolocore.nn").joinpath("models").iterdir()]
+    unscaled = SCALE_LETTER.sub(r"\1", Path(model).stem) + ".yaml"
+    if Path(model).parent == Path() and {unscaled, model} & set(packaged):
+        return
+    raise MissingFileError(
+        f"model={model!r}: no such file in {Path(model).absolute().parent}, and no description of that name comes "
+        f"with yolocore (those are {', '.join(sorted(n for n in packaged if n.endswith(YAML)))}, with a letter for "
+        f"the size: yolo11n.yaml)"
+    )
+
+
+def check_data(config: Config, task: str) -> None:
+    """Read the dataset description and resolve its paths.
+
+    Raises:
+        DataError: the description is wrong.
+        MissingFileError: it, or a folder it names, does not exist.
+    """
+    from yolocore.data.paths import resolve_dataset
+
+    data = str(config.data)
+    settings = get_settings()
+    splits = ("train", "val") if config.mode == "train" else (config.split,)
+    if Path(data).suffix.lower() not in YAML:
+        folder = Path(data) if Path(data).is_dir() else Path(settings["datasets_dir"]) / data
+        task = "classify" if folder.is_dir() else task
+    resolve_dataset(data, task, settings, splits=splits)
+
+
+def check_source(source: Any) -> None:
+    """Refuse a path or pattern that matches nothing.
+
+    Raises:
+        MissingFileError: names the path and, where there is one, a similar file.
+    """
+    if not isinstance(source, str) or NAMED_SOURCE.match(source):
+        return
+    path = Path(source).expanduser()
+    try:
+        found = path.exists() or (has_magic(source) and bool(glob(source, recursive=True)))
+    except OSError as error:
+        raise ConfigError(f"source={source!r}: {error.strerror}") from error
+    if found:
+        return
+    if has_magic(source):
+        raise MissingFileError(f"source={source!r}: no file matches this pattern in {Path.cwd()}")
+    folder = path.absolute().parent
+    while not folder.is_dir():
+        folder = folder.parent
+    hint = did_you_mean(path.name, [p.name for p in folder.iterdir()])
+    raise MissingFileError(f"source={source!r}: no such file or folder; {folder} is the part that exists.{hint}")

@@ -1,0 +1,60 @@
+"""What the command line writes with: two consoles, the log handler, the error paragraph."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
+
+
+def output() -> Console:
+    """Return the console for results: stdout."""
+    return Console(highlight=False)
+
+
+def messages() -> Console:
+    """Return the console for everything that is no result: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+class TerminalHandler(logging.Handler):
+    """Shows log records as plain lines on stderr; above INFO, the level stands before them in colour."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        try:
+            style = STYLES.get(record.levelno, "dim" if record.levelno < logging.INFO else "")
+            label = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+            messages().print(Text.assemble((label, style), self.format(record)), soft_wrap=True)
+        except (OSError, ValueError):
+            self.handleError(record)
+
+
+@contextmanager
+def logging_to_terminal(level: int) -> Iterator[None]:
+    """Send the package's log records to the terminal for as long as the block runs."""
+    logger = logging.getLogger("yolocore")
+    handler, before = TerminalHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def show_error(message: str, advice: str = "") -> None:
+    """Print one paragraph on stderr: what is wrong and what to do."""
+    console = messages()
+    console.print(Text.assemble(("error: ", "bold red"), message.strip()))
+    if advice:
+        console.print(Text(advice, style="dim"))

@@ -1,0 +1,142 @@
+"""Random rotation, gain, shear, shift and perspective, applied to a canvas and its objects in one warp."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from yolocore.data.augment.sample import BORDER
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from yolocore.data.augment.sample import Canvas, Image, Source
+    from yolocore.utils.instance import Instances
+
+    Matrix = NDArray[np.float64]
+
+MIN_SIDE = 2.0
+MAX_ASPECT = 100.0
+MIN_AREA = 0.1
+MIN_AREA_POLYGON = 0.01
+
+
+class AffineGains(Protocol):
+    """The arguments that `draw` reads."""
+
+    degrees: float
+    translate: float
+    scale: float | tuple[float, float]
+    shear: float
+    perspective: float
+
+
+class Warp(NamedTuple):
+    """A 3x3 matrix from canvas pixels to output pixels, and the gain it contains."""
+
+    matrix: Matrix
+    gain: float
+
+
+def gain_range(scale: float | tuple[float, float]) -> tuple[float, float]:
+    """Return the smallest and largest gain: a pair as it is, a number s as [max(1 - s, 0.01), 1 + s]."""
+    if isinstance(scale, (tuple, list)):
+        low, high = scale
+        return float(low), float(high)
+    return max(1.0 - scale, 0.01), 1.0 + scale
+
+
+def is_identity(args: AffineGains) -> bool:
+    """Tell whether the arguments leave a canvas of the output size as it is."""
+    return not (args.degrees or args.translate or args.shear or args.perspective) and gain_range(
+        args.scale
+    ) == (1.0, 1.0)
+
+
+def draw(args: AffineGains, rng: Generator, canvas: tuple[int, int], shape: tuple[int, int]) -> Warp:
+    """Draw M = T·S·R·P·C: centre the canvas, perspective, rotation with gain, shear, translation.
+
+    Args:
+        args: ranges, see `AffineGains`; angles in degrees.
+        rng: generator of the sample.
+        canvas: (height, width) of the input.
+        shape: (height, width) of the output.
+    """
+    low, high = gain_range(args.scale)
+    px, py, angle, gain, sx, sy, tx, ty = rng.uniform(
+        (-args.perspective, -args.perspective, -args.degrees, low, -args.shear, -args.shear)
+        + (0.5 - args.translate,) * 2,
+        (args.perspective, args.perspective, args.degrees, high, args.shear, args.shear)
+        + (0.5 + args.translate,) * 2,
+    )
+    cos, sin = gain * math.cos(math.radians(angle)), gain * math.sin(math.radians(angle))
+    shear_x, shear_y = math.tan(math.radians(sx)), math.tan(math.radians(sy))
+    centre = np.array([[1, 0, -canvas[1] / 2], [0, 1, -canvas[0] / 2], [0, 0, 1]])
+    perspective = np.array([[1, 0, 0], [0, 1, 0], [px, py, 1]])
+    rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    shear = np.array([[1, shear_x, tx * shape[1]], [shear_y, 1, ty * shape[0]], [0, 0, 1]])  # T·S
+    return Warp(shear @ rotation @ perspective @ centre, float(gain))
+
+
+def warp_canvas(canvas: Canvas, source: Source, matrix: Matrix, shape: tuple[int, int]) -> Image:
+    """Return the canvas seen through ``matrix`` as an image of ``shape`` (h, w), border grey.
+
+    Only the part of the canvas that the output shows is painted; the rest, and images that lie wholly in it,
+    cost nothing.
+    """
+    window = _visible(canvas, matrix, shape)
+    if window is None:
+        return np.full((*shape, 3), BORDER, np.uint8)
+    pixels = canvas.paint(source, window)
+    moved = matrix @ np.array([[1, 0, window[0]], [0, 1, window[1]], [0, 0, 1]], float)
+    border = (BORDER,) * 3
+    if matrix[2, 0] or matrix[2, 1]:
+        return cv2.warpPerspective(pixels, moved, shape[::-1], flags=cv2.INTER_LINEAR, borderValue=border)
+    return cv2.warpAffine(pixels, moved[:2], shape[::-1], flags=cv2.INTER_LINEAR, borderValue=border)
+
+
+def _visible(canvas: Canvas, matrix: Matrix, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the canvas rectangle (x1, y1, x2, y2) that holds every pixel the output needs, None if empty."""
+    h, w = shape
+    corners = np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1]], float)
+    x, y, z = np.linalg.inv(matrix) @ corners
+    if (z <= 0).any():  # the horizon of a strong perspective crosses the output
+        return 0, 0, canvas.width, canvas.height
+    x, y = x / z, y / z
+    x1, y1 = max(math.floor(x.min()) - 2, 0), max(math.floor(y.min()) - 2, 0)
+    x2, y2 = min(math.ceil(x.max()) + 3, canvas.width), min(math.ceil(y.max()) + 3, canvas.height)
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def warp_instances(instances: Instances, warp: Warp, shape: tuple[int, int]) -> Instances:
+    """Move, clip and filter the objects for an output of ``shape`` (h, w); the input is changed.
+
+    An object stays if both sides are longer than 2 px, if its aspect ratio is below 100, and if more than a
+    tenth of its area (a hundredth with polygon) is left, measured against the old box times gain squared.
+    """
+    old = instances.boxes * warp.gain
+    instances.transform(warp.matrix)
+    instances.clip(shape[1], shape[0])
+    least = np.where(instances.has_polygon(), MIN_AREA_POLYGON, MIN_AREA)
+    return instances[keepable(old, instances.boxes, least)]
+
+
+def keepable(
+    old: NDArray[np.float32], new: NDArray[np.float32], least: float | NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell which boxes (N, 4) xyxy still deserve a label after a change, (N,).
+
+    Args:
+        old: boxes before, at the scale of the new ones.
+        new: boxes after, clipped.
+        least: smallest share of the old area.
+    """
+    w, h = new[:, 2] - new[:, 0], new[:, 3] - new[:, 1]
+    area = (old[:, 2] - old[:, 0]) * (old[:, 3] - old[:, 1])
+    eps = 1e-9
+    aspect = np.maximum(w / (h + eps), h / (w + eps))
+    return (w > MIN_SIDE) & (h > MIN_SIDE) & (w * h > least * (area + eps)) & (aspect < MAX_ASPECT)

@@ -1,0 +1,140 @@
+"""From a dataset description to batches."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from yolocore.data.augment.format import Formatter, format_detect
+from yolocore.data.dataset import YOLODataset
+from yolocore.data.images import MAX_PIXELS
+from yolocore.data.loader import EpochLoader
+from yolocore.data.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from yolocore.data.augment.pipeline import Transform
+
+VAL_PAD = 0.5
+
+
+def build_dataset(
+    info: Mapping[str, Any],
+    split: str,
+    args: Any,
+    *,
+    mode: Literal["train", "val"] = "train",
+    batch: int = 16,
+    stride: int = 32,
+    rect: bool | None = None,
+    imgsz: int | None = None,
+    seed: int | None = None,
+    formatter: Formatter = format_detect,
+    transforms: Sequence[Transform] = (),
+    max_pixels: int = MAX_PIXELS,
+) -> YOLODataset:
+    """Scan one split and make its dataset.
+
+    Args:
+        info: the parsed description (`DatasetInfo`).
+        split: ``train``, ``val`` or ``test``.
+        args: the configuration; imgsz, task, seed, cache, classes, single_cls, fraction, strict, rect and,
+            for training, the augmentations are read from it.
+        mode: ``train`` augments and honours ``fraction``; ``val`` letterboxes.
+        batch: images a rectangular batch.
+        stride: largest stride of the network.
+        rect: rectangular batches; None: ``args.rect`` for training, True for validation.
+        imgsz: overrides ``args.imgsz``.
+        seed: overrides ``args.seed``.
+        formatter: last step, by default that of detection.
+        transforms: transforms of plugins.
+        max_pixels: limit of the decoder, a setting.
+
+    Raises:
+        DataError: no usable image or label.
+    """
+    train = mode == "train"
+    store, _ = scan(info, split, task=args.task, strict=args.strict, fraction=args.fraction if train else 1.0)
+    if args.classes:
+        store = store.keep_classes(args.classes)
+    if args.single_cls:
+        store = store.merge_classes()
+    return YOLODataset(
+        store,
+        imgsz=args.imgsz if imgsz is None else imgsz,
+        args=args,
+        augment=train,
+        rect=(args.rect if train else True) if rect is None else rect,
+        batch_size=batch,
+        stride=stride,
+        pad=0.0 if train else VAL_PAD,
+        task=args.task,
+        data=info,
+        seed=args.seed if seed is None else seed,
+        cache=args.cache,
+        formatter=formatter,
+        transforms=transforms,
+        strict=args.strict,
+        max_pixels=max_pixels,
+    )
+
+
+def effective_workers(
+    workers: int, batches: int, world_size: int = 1, device: str | torch.device | None = None
+) -> int:
+    """Return the number of worker processes that make sense.
+
+    Args:
+        workers: asked for.
+        batches: batches an epoch on this rank.
+        world_size: processes on this machine that load data.
+        device: where the network computes. On the CPU it uses every core itself; workers then only take time
+            from it, so data is prepared in a background thread (measured: benchmarks/loader.py).
+    """
+    if device is not None and torch.device(device).type == "cpu":
+        return 0
+    return max(min(workers, (os.cpu_count() or 1) // max(world_size, 1), batches), 0)
+
+
+def build_loader(
+    dataset: YOLODataset,
+    batch: int,
+    workers: int = 0,
+    *,
+    shuffle: bool = False,
+    seed: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
+    device: str | torch.device | None = None,
+) -> EpochLoader:
+    """Make the loader of one rank.
+
+    Args:
+        dataset: gives the samples; one that augments is dealt evenly to the ranks.
+        batch: images a batch on this rank; a rectangular dataset must have been built with the same number.
+        workers: processes, see `effective_workers`.
+        shuffle: draw the order anew in every epoch; a rectangular dataset keeps its order.
+        seed: of the order; None takes that of the dataset.
+        rank: number of this process.
+        world_size: number of processes that share the samples.
+        drop_last: leave out an incomplete last batch.
+        device: where the batches go; page-locked memory is used for CUDA only.
+    """
+    loader = EpochLoader(
+        dataset,
+        batch,
+        0,
+        shuffle=shuffle and not dataset.rect,
+        seed=dataset.seed if seed is None else seed,
+        rank=rank,
+        world_size=world_size,
+        even=dataset.augment,
+        drop_last=drop_last,
+        pin_memory=device is not None and torch.device(device).type == "cuda",
+    )
+    loader.num_workers = effective_workers(workers, len(loader), world_size, device)
+    return loader

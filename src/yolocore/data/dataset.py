@@ -1,0 +1,266 @@
+"""Samples of a dense task (detect, segment, pose, obb): label store and images in, augmented tensors out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from yolocore.data.augment.format import format_detect
+from yolocore.data.augment.pipeline import TrainPipeline, plain
+from yolocore.data.cache import ImageStore
+from yolocore.data.images import MAX_PIXELS, ImageFault
+from yolocore.errors import DataError
+from yolocore.utils.instance import Instances, Polygons
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from yolocore.data.augment.format import Formatter
+    from yolocore.data.augment.pipeline import AugmentArgs, Transform
+    from yolocore.data.cache import CacheMode
+    from yolocore.data.labels import LabelStore
+
+LOGGER = logging.getLogger(__name__)
+BAD_SHARE = 0.01
+REPLACEMENTS = 100
+
+
+class BadSampleError(DataError):
+    """Too many images could not be decoded during the run."""
+
+
+def rect_shapes(
+    shapes: NDArray[np.integer], batch: int, imgsz: int, stride: int, pad: float
+) -> NDArray[np.int64]:
+    """Return (height, width) of every batch of images sorted by height / width, (batches, 2).
+
+    Args:
+        shapes: (N, 2) height and width, sorted by their ratio.
+        batch: images a batch.
+        imgsz: long side in pixels.
+        stride: the sides are multiples of it.
+        pad: strides added before rounding up.
+    """
+    ratio = shapes[:, 0] / shapes[:, 1]
+    starts = np.arange(0, len(ratio), batch)
+    low, high = np.minimum.reduceat(ratio, starts), np.maximum.reduceat(ratio, starts)
+    sides = np.ones((len(starts), 2))
+    sides[high < 1, 0] = high[high < 1]
+    sides[low > 1, 1] = 1 / low[low > 1]
+    return np.ceil(sides * imgsz / stride + pad).astype(np.int64) * stride
+
+
+class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
+    """Map-style dataset; a sample depends on (seed, epoch, index) and on nothing else.
+
+    Args:
+        store: labels and paths; reordered by aspect ratio when ``rect``.
+        imgsz: side of the square samples, or long side with ``rect``, in pixels.
+        args: arguments of the augmentations (a `Config` has them all); needed when ``augment``.
+        augment: training samples instead of letterboxed ones.
+        rect: minimal rectangle a batch instead of squares; switches the mosaic off.
+        batch_size: images a rectangular batch.
+        stride: rectangular sides are multiples of it.
+        pad: strides added to rectangular sides.
+        task: name of the task.
+        data: the dataset description; ``flip_idx`` is read from it.
+        seed: same on every rank.
+        cache: see `ImageStore`.
+        formatter: last step, by default that of detection.
+        transforms: transforms of plugins, see `TrainPipeline`.
+        strict: an image that cannot be decoded is an error at once.
+        max_pixels: limit of the decoder.
+    """
+
+    def __init__(
+        self,
+        store: LabelStore,
+        *,
+        imgsz: int,
+        args: AugmentArgs | None = None,
+        augment: bool = False,
+        rect: bool = False,
+        batch_size: int = 16,
+        stride: int = 32,
+        pad: float = 0.0,
+        task: str = "detect",
+        data: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        cache: CacheMode = False,
+        formatter: Formatter = format_detect,
+        transforms: Sequence[Transform] = (),
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        if augment and args is None:
+            raise TypeError("YOLODataset: augment=True needs args, the arguments of the augmentations.")
+        self.shapes = np.array([(imgsz, imgsz)])
+        self.batch_size = max(len(store), 1)
+        if rect and len(store):
+            store = store.select(np.argsort(store.shapes[:, 0] / store.shapes[:, 1], kind="stable"))
+            self.shapes = rect_shapes(store.shapes, batch_size, imgsz, stride, pad)
+            self.batch_size = batch_size
+        self.store = store
+        self.imgsz = imgsz
+        self.augment = augment
+        self.rect = rect
+        self.task = task
+        self.data = dict(data or {})
+        self.seed = seed
+        self.strict = strict
+        self.formatter = formatter
+        self.bgr = float(getattr(args, "bgr", 0.0)) if augment else 0.0
+        self.epoch = 0
+        self.mixing = not rect
+        self.bad: dict[str, str] = {}
+        self.images = ImageStore(store.im_files, store.shapes, imgsz, cache=cache, max_pixels=max_pixels)
+        self.pipeline = None
+        if augment and args is not None:
+            flip_idx = self.data.get("flip_idx")
+            self.pipeline = TrainPipeline(args, imgsz, flip_idx=flip_idx, transforms=transforms)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def im_files(self) -> list[str]:
+        """Paths of the images in the order of the samples."""
+        return self.store.im_files
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch the samples are drawn for."""
+        self.epoch = epoch
+
+    def close_mosaic(self) -> None:
+        """Leave out mosaic, copy-paste, mixup and cutmix from now on."""
+        self.mixing = False
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of the resized image, without decoding it."""
+        return self.images.sizes[index]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return the resized image, BGR uint8 (h, w, 3), read-only."""
+        try:
+            return self.images[index]
+        except ImageFault as fault:
+            raise _BadImage(index, str(fault)) from fault
+
+    def instances(self, index: int) -> Instances:
+        """Return the objects of an image in pixels of the resized image, clipped to it."""
+        store = self.store
+        low, high = int(store.offsets[index]), int(store.offsets[index + 1])
+        h, w = self.images.sizes[index]
+        xywh = store.bboxes[low:high]
+        half = xywh[:, 2:] / 2
+        boxes = np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)
+        polygons = None
+        if store.seg_offsets[high] > store.seg_offsets[low]:
+            cuts = store.seg_offsets[low : high + 1]
+            polygons = Polygons(store.seg_points[cuts[0] : cuts[-1]].copy(), cuts - cuts[0])
+        keypoints = None if store.keypoints is None else store.keypoints[low:high].copy()
+        instances = Instances(store.cls[low:high].copy(), boxes, polygons, keypoints)
+        instances.scale(w, h)
+        instances.clip(w, h)
+        return instances
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the items of one image for the current epoch; see `collate` for their shapes.
+
+        An image that cannot be decoded is replaced by another one and counted.
+
+        Raises:
+            BadSampleError: more than 1 % of the images (and more than one) cannot be decoded, or ``strict``.
+        """
+        index = range(len(self))[index]
+        target, tries = index, 0
+        while True:
+            rng = np.random.default_rng([self.seed, self.epoch, index, *([tries] if tries else [])])
+            try:
+                return self._sample(target, self.shape_of(index), rng)
+            except _BadImage as bad:
+                self.count_bad({self.im_files[bad.index]: str(bad)})
+                tries += 1
+                if tries > REPLACEMENTS:
+                    raise BadSampleError(
+                        f"{REPLACEMENTS} images in a row cannot be decoded. Last: {bad}"
+                    ) from bad
+                if bad.index == target:
+                    target = int(rng.integers(len(self)))
+
+    def shape_of(self, index: int) -> tuple[int, int]:
+        """Return (height, width) of the finished sample."""
+        h, w = self.shapes[index // self.batch_size].tolist()
+        return h, w
+
+    def count_bad(self, files: Mapping[str, str]) -> None:
+        """Note images that could not be decoded, path to reason, and log each once.
+
+        Raises:
+            BadSampleError: they are more than one and more than 1 % of the dataset, or ``strict``.
+        """
+        for file, reason in files.items():
+            if file not in self.bad:
+                LOGGER.warning("%s: another sample takes its place.", reason)
+                self.bad[file] = reason
+        allowed = 0 if self.strict else max(int(BAD_SHARE * len(self)), 1)
+        if len(self.bad) > allowed:
+            reasons = "\n  ".join(list(self.bad.values())[:10])
+            raise BadSampleError(
+                f"{len(self.bad)} of {len(self)} images cannot be decoded any more; at most {allowed} "
+                f"{'is' if allowed == 1 else 'are'} replaced{' with strict=True' if self.strict else ''}. "
+                f"Check the storage, or take the files out of the dataset:\n  {reasons}"
+            )
+
+    def _sample(self, index: int, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, Any]:
+        """Make, format and describe one sample."""
+        original, resized = self.images.originals[index], self.images.sizes[index]
+        ratio: tuple[Any, Any] = (resized[0] / original[0], resized[1] / original[1])
+        if self.pipeline is None:
+            sample, (gain, pad) = plain(self, index, shape)
+            ratio = ((ratio[0] * gain, ratio[1] * gain), pad)
+        else:
+            sample = self.pipeline(self, index, rng, shape, mixing=self.mixing)
+        bgr = bool(self.bgr) and rng.random() < self.bgr
+        return self.formatter(sample, bgr=bgr) | {
+            "im_file": self.im_files[index],
+            "ori_shape": original,
+            "resized_shape": sample.img.shape[:2],
+            "ratio_pad": ratio,
+        }
+
+    @staticmethod
+    def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Join the items of images of one shape into a batch of B images with M objects.
+
+        Returns:
+            ``img`` (B, 3, H, W) uint8 RGB; float32 ``cls`` (M, 1), ``bboxes`` (M, 4) xywh normalised and
+            ``batch_idx`` (M,), the image of every object; tuples of B: ``im_file``, ``ori_shape`` and
+            ``resized_shape`` (h, w), ``ratio_pad``: (rh, rw) in training, ((rh, rw), (pad_x, pad_y)) in
+            validation. Tensors that a task adds are joined along their first axis.
+        """
+        batch: dict[str, Any] = {}
+        for key, first in samples[0].items():
+            values = [sample[key] for sample in samples]
+            if key == "img":  # NumPy copies in this thread; torch.stack would start an OpenMP team per thread
+                batch[key] = torch.from_numpy(np.stack([v.numpy() for v in values]))  # (B, 3, H, W)
+            elif isinstance(first, torch.Tensor):
+                batch[key] = torch.cat(values)
+            else:
+                batch[key] = tuple(values)
+        counts = torch.tensor([len(sample["batch_idx"]) for sample in samples])
+        batch["batch_idx"] = torch.repeat_interleave(torch.arange(len(samples), dtype=torch.float32), counts)
+        return batch
+
+
+class _BadImage(Exception):  # noqa: N818 - a signal between two methods
+    """The image ``index`` cannot be decoded."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index = index

@@ -1,0 +1,341 @@
+"""Scanning a split: every image checked, every label row read, every fault counted and located."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from yolocore.config.dataset_info import DatasetInfo
+from yolocore.data import scan_cache
+from yolocore.data.images import IMG_FORMATS, MAX_PIXELS, ImageFault, read_regular_file
+from yolocore.data.labels import LabelStore, to_offsets
+from yolocore.data.listing import label_paths, list_images
+from yolocore.data.report import ScanReport
+from yolocore.data.row_faults import diagnose
+from yolocore.data.rows import Rows, Schema, assemble, parse_fast, suspicious
+from yolocore.data.scan_folders import scan_folders
+from yolocore.data.verify import verify_image
+from yolocore.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 512
+SHOWN = 10
+SLOW_DISK = 1e-3  # seconds an image; threads only pay where files are waited for
+SLOW_DISK_THREADS = 8
+UNREADABLE = "label file cannot be read as text"
+UNLISTED = "listed image not found"
+PAST_EDGE = "box past the edge (clipped when used)"
+
+
+def scan(
+    info: Mapping[str, Any],
+    split: str,
+    *,
+    task: str,
+    strict: bool = False,
+    fraction: float = 1.0,
+    cache: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+) -> tuple[LabelStore, ScanReport]:
+    """Read all labels of a split and check all its images; nothing is written into the dataset.
+
+    Args:
+        info: The checked description, from ``load_dataset``.
+        split: ``train``, ``val`` or ``test``.
+        task: ``detect``, ``segment``, ``pose``, ``obb`` or ``classify``.
+        strict: Turn every finding into an error. Background images are no finding.
+        fraction: Use the first ``round(fraction * n)`` images in sorted order, at least one.
+        cache: Keep the result in the user cache directory and use it while paths, sizes and times agree.
+        max_pixels: The setting of that name.
+        workers: Threads; 0 for none, ``None`` for threads only when reading turns out slow.
+
+    Returns:
+        The store and the report. The first ten findings are logged as a warning, all of them as information.
+
+    Raises:
+        DataError: no image, no usable label, or (``strict``) any finding.
+        MissingFileError: the split does not exist.
+    """
+    entries = info.split(split) if isinstance(info, DatasetInfo) else list(info[split])
+    images, problems = list_images(entries, info["path"])
+    if not images:
+        raise DataError(_no_images(split, entries, problems))
+    if fraction < 1.0:
+        images = images[: max(1, round(fraction * len(images)))]
+    if task == "classify":
+        store, report = scan_folders(info, split, images, max_pixels)
+    else:
+        schema = Schema(
+            task,
+            getattr(info, "label_classes", info["nc"]),
+            tuple(info.get("kpt_shape") or (0, 0)) if task == "pose" else (0, 0),
+        )
+        store, report = _scan_cached(
+            images, schema, split, cache=cache, max_pixels=max_pixels, workers=workers
+        )
+    report.lines[:0] = problems
+    if problems:
+        report.counts[UNLISTED] = len(problems)
+    _log(report)
+    _check(store, report, images, entries, task=task, strict=strict)
+    return store, report
+
+
+def _scan_cached(
+    images: list[str], schema: Schema, split: str, *, cache: bool, max_pixels: int, workers: int | None
+) -> tuple[LabelStore, ScanReport]:
+    labels = label_paths(images)
+    if not cache:
+        return scan_files(images, labels, schema, split, max_pixels=max_pixels, workers=workers)
+    file, signature = scan_cache.identify(
+        images, labels, (schema.task, schema.nc, schema.kpt_shape, max_pixels), split
+    )
+    hit = scan_cache.load(file, signature)
+    if hit is not None:
+        store, fields = hit
+        return store, ScanReport(**fields, cached=True)
+    store, report = scan_files(images, labels, schema, split, max_pixels=max_pixels, workers=workers)
+    scan_cache.save(file, signature, store, report)
+    return store, report
+
+
+class _Chunk(NamedTuple):
+    """Result of a slice of the images."""
+
+    kept: list[int]
+    shapes: list[tuple[int, int]]
+    counts: NDArray[np.int64]
+    rows: Rows
+    report: ScanReport
+
+
+def scan_files(
+    images: Sequence[str],
+    labels: Sequence[str],
+    schema: Schema,
+    split: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+) -> tuple[LabelStore, ScanReport]:
+    """Scan image and label files pairwise, without cache and without deciding what is fatal."""
+    slices = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
+
+    def work(part: slice) -> _Chunk:
+        return _scan_chunk(images[part], labels[part], schema, split, max_pixels)
+
+    chunks: list[_Chunk] = []
+    if workers is None:
+        start = time.perf_counter()
+        chunks.append(work(slices[0]))
+        workers = SLOW_DISK_THREADS if time.perf_counter() - start > SLOW_DISK * len(chunks[0].kept) else 0
+    rest = slices[len(chunks) :]
+    if workers and len(rest) > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            chunks += pool.map(work, rest)
+    else:
+        chunks += [work(part) for part in rest]
+    return _join(images, slices, chunks, split)
+
+
+def _scan_chunk(
+    images: Sequence[str], labels: Sequence[str], schema: Schema, split: str, max_pixels: int
+) -> _Chunk:
+    report = ScanReport(split)
+    counts: Counter[str] = Counter()
+    kept: list[int] = []
+    shapes: list[tuple[int, int]] = []
+    texts: list[bytes] = []
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        try:
+            text = _read_label(label)
+            shape, note = verify_image(image, max_pixels)
+        except ImageFault as fault:
+            report.lines.append(str(fault))
+            counts[fault.reason] += 1
+            continue
+        if note:
+            report.notes.append(f"{image}: {note}")
+            counts[note] += 1
+        kept.append(index)
+        shapes.append(shape)
+        report.missing += text is None
+        texts.append(text or b"")
+    values, columns, owners = _read_rows(texts, [labels[i] for i in kept], schema, report, counts)
+    rows = assemble(values, columns, schema)
+    per_image = np.bincount(owners, minlength=len(kept)).astype(np.int64)
+    if past := _past_edge(rows):
+        counts[PAST_EDGE] = past
+    report.images, report.objects, report.corrupt = len(kept), len(columns), len(images) - len(kept)
+    report.empty -= report.missing
+    report.counts = dict(counts)
+    return _Chunk(kept, shapes, per_image, rows, report)
+
+
+def _read_label(path: str) -> bytes | None:
+    """Return the bytes of a label file, ``None`` when there is none.
+
+    Raises:
+        ImageFault: not a regular file, or not text; the image is skipped with it.
+    """
+    try:
+        data = read_regular_file(path)
+    except ImageFault as fault:
+        if isinstance(fault.__cause__, (FileNotFoundError, NotADirectoryError)) and not os.path.islink(path):  # noqa: PTH114
+            return None
+        raise ImageFault(
+            path, "label file is not a readable regular file", fault.detail or fault.reason
+        ) from fault
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            hint = (
+                "UTF-16? save it as UTF-8"
+                if data[:2] in (b"\xff\xfe", b"\xfe\xff")
+                else f"byte {error.start}"
+            )
+            raise ImageFault(path, UNREADABLE, hint) from error
+    if b"\0" in data:
+        raise ImageFault(path, UNREADABLE, "it holds zero bytes")
+    return data
+
+
+def _read_rows(
+    texts: Sequence[bytes], labels: Sequence[str], schema: Schema, report: ScanReport, counts: Counter[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers (T,), column counts (R,) and image indices (R,) of all good rows of a chunk."""
+    parsed: list[tuple[list[float], list[int]]] = []
+    doubtful: set[int] = set()
+    for index, text in enumerate(texts):
+        try:
+            parsed.append(parse_fast(text) if text else ([], []))
+        except ValueError:
+            parsed.append(([], []))
+            doubtful.add(index)
+            continue
+        filled = bool(parsed[-1][1])
+        report.found += filled
+        report.empty += not filled
+    values, columns, owners = _concatenate(parsed)
+    doubtful.update(owners[suspicious(values, columns, owners, schema)].tolist())
+    if not doubtful:
+        return values, columns, owners
+    for index in sorted(doubtful):
+        report.found += not parsed[index][1]
+        good_values, good_columns, faults = diagnose(texts[index], schema)
+        parsed[index] = (good_values, good_columns)
+        counts.update(fault.reason for fault in faults)
+        report.lines += [f"{labels[index]}:{fault.line}: {fault.message}" for fault in faults]
+    return _concatenate(parsed)
+
+
+def _concatenate(
+    parsed: Sequence[tuple[list[float], list[int]]],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    values = np.array([value for numbers, _ in parsed for value in numbers], dtype=np.float64)
+    columns = np.array([count for _, counts in parsed for count in counts], dtype=np.int64)
+    owners = np.repeat(np.arange(len(parsed)), [len(counts) for _, counts in parsed])
+    return values, columns, owners
+
+
+def _past_edge(rows: Rows) -> int:
+    half = rows.bboxes[:, 2:] / 2
+    low, high = rows.bboxes[:, :2] - half, rows.bboxes[:, :2] + half
+    return int(((low < -1e-3) | (high > 1 + 1e-3)).any(1).sum())
+
+
+def _join(
+    images: Sequence[str], slices: Sequence[slice], chunks: Sequence[_Chunk], split: str
+) -> tuple[LabelStore, ScanReport]:
+    report = ScanReport(split)
+    counts: Counter[str] = Counter()
+    for chunk in chunks:
+        for name in ("images", "objects", "found", "missing", "empty", "corrupt"):
+            setattr(report, name, getattr(report, name) + getattr(chunk.report, name))
+        report.lines += chunk.report.lines
+        report.notes += chunk.report.notes
+        counts.update(chunk.report.counts)
+    report.counts = dict(counts)
+    rows = [chunk.rows for chunk in chunks]
+    keypoints = [row.keypoints for row in rows if row.keypoints is not None]
+    shapes = [shape for chunk in chunks for shape in chunk.shapes]
+    store = LabelStore(
+        im_files=[
+            images[part.start + i] for part, chunk in zip(slices, chunks, strict=True) for i in chunk.kept
+        ],
+        shapes=np.array(shapes, dtype=np.int32).reshape(-1, 2),
+        offsets=to_offsets(np.concatenate([chunk.counts for chunk in chunks])),
+        cls=np.concatenate([row.cls for row in rows]),
+        bboxes=np.concatenate([row.bboxes for row in rows]),
+        seg_points=np.concatenate([row.seg_points for row in rows]),
+        seg_offsets=to_offsets(np.concatenate([row.seg_counts for row in rows])),
+        keypoints=np.concatenate(keypoints) if keypoints else None,
+    )
+    return store, report
+
+
+def _log(report: ScanReport) -> None:
+    logger.info("%s%s", report.summary(), " (cached)" if report.cached else "")
+    if report.lines:
+        more = len(report.lines) - SHOWN
+        tail = f"\n  ... and {more} more, listed in the log at level INFO" if more > 0 else ""
+        shown = "\n  ".join(report.lines[:SHOWN])
+        logger.warning(
+            "%s: %d findings (%s)\n  %s%s", report.split, len(report.lines), report.reasons(), shown, tail
+        )
+        if more > 0:
+            logger.info("%s: the other findings\n  %s", report.split, "\n  ".join(report.lines[SHOWN:]))
+    for note in report.notes[:SHOWN]:
+        logger.warning("%s", note)
+
+
+def _check(
+    store: LabelStore,
+    report: ScanReport,
+    images: Sequence[str],
+    entries: Sequence[str],
+    *,
+    task: str,
+    strict: bool,
+) -> None:
+    if strict and report.counts:
+        found = (report.lines + report.notes)[:SHOWN] or [f"{report.split}: {report.reasons()}"]
+        raise DataError(f"strict: {report.split} has findings ({report.reasons()}):\n  " + "\n  ".join(found))
+    if len(store) and len(store.cls):
+        return
+    reasons = f" Reasons: {report.reasons()}." if report.counts else ""
+    first = "\n  ".join(report.lines[:3])
+    if not len(store):
+        text = (
+            f"{report.split}: none of the {len(images)} images in {', '.join(entries)} can be used.{reasons}"
+        )
+    else:
+        where = label_paths(images[:1])[0]
+        text = (
+            f"{report.split}: no usable label for {len(images)} images in {', '.join(entries)} (task {task})."
+            f"{reasons} Label files are searched as {where}: {report.found} with rows, {report.empty} empty, "
+            f"{report.missing} missing."
+        )
+    raise DataError(text + (f"\n  {first}" if first else ""))
+
+
+def _no_images(split: str, entries: Sequence[str], problems: Sequence[str]) -> str:
+    suffixes = ", ".join(sorted(IMG_FORMATS))
+    text = f"{split}: no image found in {', '.join(entries)}; searched recursively for {suffixes}"
+    return text + "".join(f"\n  {problem}" for problem in problems[:SHOWN])

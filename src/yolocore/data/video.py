@@ -1,0 +1,67 @@
+"""Frames of a video file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import cv2
+
+from yolocore.data.images import ImageFault, check_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Video:
+    """An open video file; a context manager that iterates over ``(number, frame)``.
+
+    Numbers start at 1, frames are (H, W, 3) uint8 BGR. A file that is cut ends where its last good frame ends.
+
+    Args:
+        path: of a regular file.
+        stride: give the frames 1, 1 + stride, 1 + 2 · stride, ...
+        max_pixels: largest frame that is decoded.
+
+    Attributes:
+        cap: the ``cv2.VideoCapture``.
+        frames: number of frames according to the file, 0 where it does not say.
+        fps: frames per second, 0 where the file does not say.
+
+    Raises:
+        ImageFault: the file is no video, or its frames are too large.
+    """
+
+    def __init__(self, path: Path, stride: int, max_pixels: int) -> None:
+        self.stride = stride
+        self.cap = cv2.VideoCapture(str(path))
+        if not self.cap.isOpened():
+            raise ImageFault(path, "not a video that can be decoded")
+        height, width = (self.cap.get(p) for p in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        check_pixels(path, int(height), int(width), max_pixels)
+        self.frames = max(int(self.cap.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self.fps = max(float(self.cap.get(cv2.CAP_PROP_FPS)), 0.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cap.release()
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        number = 1
+        while True:
+            good, frame = self.cap.read()
+            if not good:
+                return
+            yield number, frame  # type: ignore[misc]
+            for _ in range(self.stride - 1):
+                if not self.cap.grab():
+                    return
+            number += self.stride

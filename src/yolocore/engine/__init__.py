@@ -1,0 +1,1 @@
+"""The engines: trainer, validator, predictor, exporter, and the model facade that drives them."""

@@ -1,0 +1,77 @@
+"""How predictions look on the image: what is drawn, in which order and colour, with which words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from yolocore.engine.containers import OBB, Boxes
+from yolocore.utils.plotting import colors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from yolocore.engine.results import Results
+    from yolocore.utils.palette import Colour
+    from yolocore.utils.plotting import Annotator
+
+PROBS_PATCH = (48, 48, 48)  # behind the classes of a classification
+
+
+def host_boxes(result: Results) -> Boxes | OBB | None:
+    """Return the boxes of a result as numpy, the rotated ones if it has any."""
+    scored = result.obb if result.obb is not None else result.boxes
+    return scored.numpy() if scored is not None else None
+
+
+def draw_masks(pen: Annotator, result: Results, color_mode: str) -> None:
+    """Tint every mask in the colour of its box."""
+    if result.masks is not None:
+        scored = host_boxes(result)
+        plain = [colors(i, bgr=True) for i in range(len(result.masks))]
+        pen.masks(result.masks.on_image(), plain if scored is None else tints(scored, color_mode))
+
+
+def draw_boxes(
+    pen: Annotator, result: Results, *, conf: bool, labels: bool, color_mode: str, txt_color: Sequence[float]
+) -> None:
+    """Draw boxes and their labels, the last instance first, so that the best one lies on top."""
+    scored = host_boxes(result)
+    if scored is None:
+        return
+    tags = captions(scored, result.names, conf) if labels else [""] * len(scored)
+    shapes = scored.xyxyxyxy if isinstance(scored, OBB) else scored.xyxy
+    inks = tints(scored, color_mode)
+    for i in reversed(range(len(scored))):
+        pen.box_label(shapes[i], tags[i], inks[i], txt_color)
+
+
+def draw_probs(pen: Annotator, result: Results, txt_color: Sequence[float]) -> None:
+    """Write the best classes of a classification into the upper left corner."""
+    if result.probs is not None:
+        best = zip(result.probs.top5, result.probs.top5conf, strict=True)
+        text = "\n".join(f"{result.names[i]} {float(p):.2f}" for i, p in best)
+        pen.text((pen.lw * 2, pen.lw * 2), text, txt_color, box_color=PROBS_PATCH)
+
+
+def draw_keypoints(pen: Annotator, result: Results, radius: int, limbs: bool) -> None:
+    """Draw the keypoints of every instance."""
+    for points in result.keypoints.numpy().data if result.keypoints is not None else ():
+        pen.kpts(points, result.orig_shape, radius, limbs)
+
+
+def tints(scored: Boxes | OBB, color_mode: str) -> list[Colour]:
+    """Return the BGR colour of each instance: by class, or by track id or position with ``instance``."""
+    index: Any = scored.cls
+    if color_mode == "instance":
+        index = scored.id if scored.is_track else np.arange(len(scored))
+    return [colors(i, bgr=True) for i in index]
+
+
+def captions(scored: Boxes | OBB, names: Mapping[int, str], conf: bool) -> list[str]:
+    """Return the label of each instance: ``id:7 person 0.94``."""
+    tags = [names[c] for c in scored.cls.astype(int).tolist()]
+    if scored.is_track:
+        tags = [f"id:{int(i)} {tag}" for i, tag in zip(scored.id, tags, strict=True)]
+    return [f"{tag} {p:.2f}" for tag, p in zip(tags, scored.conf, strict=True)] if conf else tags

@@ -1,0 +1,332 @@
+"""The model facade: one object that trains, validates, predicts and exports, whatever the task."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from yolocore.config import make_config
+from yolocore.config.settings import get_settings
+from yolocore.engine.component import permitted_by_settings
+from yolocore.engine.exporter import Exporter
+from yolocore.errors import ConfigError, MissingFileError, UnsupportedError, did_you_mean
+from yolocore.hooks import HookManager
+from yolocore.nn.backends import EXPORT_SUFFIXES, load_backend
+from yolocore.nn.checkpoint import build_model, native_payload, read_checkpoint, write_checkpoint
+from yolocore.nn.parse import BuiltinModules, head_task, load_model_yaml
+from yolocore.utils.torch_utils import select_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from yolocore.engine.predictor import BasePredictor
+    from yolocore.engine.results import Results
+    from yolocore.engine.trainer import BaseTrainer
+    from yolocore.engine.validator import BaseValidator
+    from yolocore.hooks import Callbacks
+    from yolocore.hooks.records import TaskRecord
+    from yolocore.nn.backends import Backend
+
+LOGGER = logging.getLogger(__name__)
+REMEMBERED = ("imgsz", "data", "single_cls")  # arguments of a checkpoint that later calls inherit
+
+
+class Model:
+    """A network with everything that can be done to it.
+
+    Args:
+        model: ``*.yaml`` (random weights), ``*.pt`` (a checkpoint), an exported file, or another Model.
+        task: forces the task; by default it is read from the file.
+        verbose: log the layers.
+
+    Raises:
+        MissingFileError: the file is in none of the places searched.
+        ConfigError: the task is unknown.
+    """
+
+    def __init__(self, model: str | Path | Model = "yolo11n.pt", task: str | None = None, verbose: bool = False) -> None:
+        source = model.source if isinstance(model, Model) else str(model).strip()
+        self.source = source if Path(source).suffix or Path(source).is_dir() else f"{source}.pt"
+        self.plugins = HookManager(kind="model", builtins=[("layers", BuiltinModules()), *self.builtin_plugins()], permitted=permitted_by_settings)
+        self.task_map: Mapping[str, TaskRecord] = self.plugins.registry("tasks")
+        self.trainer: BaseTrainer | None = None
+        self.predictor: BasePredictor | None = None
+        self.metrics: Any = None
+        self.ckpt: dict[str, Any] = {}
+        self.ckpt_path: str | None = None
+        self.cfg: str | None = None
+        self.model: nn.Module | str
+        self.overrides: dict[str, Any] = {}
+        self._has_weights = False
+        self._backend: Any = None
+        if task is not None:
+            self._record(task)
+        suffix = Path(self.source).suffix
+        if suffix in {".yaml", ".yml"}:
+            self._new(self.source, task, verbose)
+        elif suffix == ".pt":
+            self._load(self.source, task)
+        else:
+            self._open_exported(self.source, task)
+        self.overrides.update(model=self.source, task=self.task)
+
+    @classmethod
+    def builtin_plugins(cls) -> Sequence[tuple[str, object]]:
+        """Return the plugins that register what this package brings along; a subclass adds its tasks."""
+        return ()
+
+    # where the network comes from ------------------------------------------------------------------------------
+
+    def _new(self, cfg: str, task: str | None, verbose: bool) -> None:
+        description = load_model_yaml(cfg)
+        self.cfg = cfg
+        self.task = task or self._guess_task(description, cfg)
+        self.model = self._record().model(description, verbose=verbose, registry=self.plugins.registry("modules"))
+        self.model.args = make_config("train", {"task": self.task})
+
+    def _load(self, path: str, task: str | None) -> None:
+        file = find_weights(path)
+        checkpoint = read_checkpoint(file)
+        self.task = task or checkpoint.task
+        self.model = build_model(checkpoint, self._record().model, registry=self.plugins.registry("modules"))
+        self.model.args = make_config("train", {"task": self.task})
+        self.ckpt, self.ckpt_path, self._has_weights = checkpoint.metadata, str(file), True
+        self.overrides = {k: checkpoint.train_args[k] for k in REMEMBERED if checkpoint.train_args.get(k) is not None}
+        self.source = str(file)
+
+    def _open_exported(self, path: str, task: str | None) -> None:
+        if not Path(path).exists():
+            raise MissingFileError(f"model={path!r}: no such file; an exported model is opened by its path")
+        if not path.endswith(EXPORT_SUFFIXES):
+            raise ConfigError(
+                f"model={path!r}: unknown kind of file; use .yaml (new network), .pt (checkpoint) or an exported "
+                f"file ending in one of {', '.join(EXPORT_SUFFIXES)}"
+            )
+        self.model = path
+        self.task = task or self.backend().task
+        self._record()
+
+    def _guess_task(self, description: Mapping[str, Any], name: str) -> str:
+        task = head_task(description, self.plugins.registry("modules"))
+        if task is not None:
+            return task
+        for record in self.task_map.values():
+            if record.suffix and Path(name).stem.endswith(record.suffix):
+                return record.name
+        LOGGER.warning("%s: its head tells no task; taking 'detect'", name)
+        return "detect"
+
+    def _record(self, task: str | None = None) -> TaskRecord:
+        name = task or self.task
+        if name not in self.task_map:
+            names = sorted(self.task_map)
+            raise ConfigError(f"task={name!r} is unknown; installed: {', '.join(names)}.{did_you_mean(name, names)}")
+        return self.task_map[name]
+
+    # modes -----------------------------------------------------------------------------------------------------
+
+    def train(self, trainer: type[BaseTrainer] | None = None, **kwargs: Any) -> Any:
+        """Train and return the metrics of the best weights, which ``self.model`` then holds.
+
+        Args:
+            trainer: a trainer class to use instead of the task's.
+            **kwargs: arguments; see ``yolo help train``.
+        """
+        network = self._trainable("train")
+        overrides = {**self.overrides, **kwargs}
+        if kwargs.get("resume") is True and self.ckpt_path:
+            overrides["resume"] = self.ckpt_path
+        if overrides.get("resume"):
+            overrides = {k: v for k, v in overrides.items() if k in kwargs or k in {"resume", "model"}}
+        self.trainer = (trainer or self._record().trainer)(overrides=overrides, _callbacks=self.callbacks)
+        if self._has_weights and not self.trainer.resume:
+            self.trainer.initial_weights = network
+        self.trainer.train()
+        if not self.trainer.ranks.is_main:
+            return None
+        self.model = self.trainer.ema.ema
+        self._has_weights, self._backend = True, None
+        if self.trainer.best.exists():
+            self.ckpt_path = str(self.trainer.best)
+        self.overrides.update({k: v for k, v in vars(self.trainer.args).items() if k in REMEMBERED})
+        self.metrics = self.trainer.validator.metrics
+        return self.metrics
+
+    def val(self, validator: type[BaseValidator] | None = None, **kwargs: Any) -> Any:
+        """Evaluate on a dataset split and return the metrics object."""
+        args = {"rect": True, **self.overrides, **kwargs}
+        engine = (validator or self._record().validator)(args=args, _callbacks=self.callbacks)
+        engine(model=self._inference_source(args))
+        self.metrics = engine.metrics
+        return self.metrics
+
+    def predict(
+        self, source: Any = None, stream: bool = False, predictor: type[BasePredictor] | None = None, **kwargs: Any
+    ) -> list[Results] | Iterator[Results]:
+        """Run on images; return a list of results, or a generator with ``stream=True``."""
+        overrides = {**self.overrides, **kwargs}
+        engine = (predictor or self._record().predictor)(overrides=overrides, _callbacks=self.callbacks)
+        engine.model = self.backend(engine.args.device, half=bool(engine.args.half))
+        self.predictor = engine
+        return engine(source=source, stream=stream)
+
+    def __call__(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Results] | Iterator[Results]:
+        """Do the same as :meth:`predict`."""
+        return self.predict(source, stream, **kwargs)
+
+    def export(self, **kwargs: Any) -> str:
+        """Write the network in another format and return the path of the artefact."""
+        network = self._trainable("export")
+        exporter = Exporter(overrides={**self.overrides, **kwargs}, _callbacks=self.callbacks)
+        return str(exporter(model=network))
+
+    # the network -----------------------------------------------------------------------------------------------
+
+    def _trainable(self, action: str) -> nn.Module:
+        if isinstance(self.model, str):
+            raise UnsupportedError(
+                f"{action}: {self.model!r} is an exported model, good for predict and val only; "
+                f"{action} needs a trainable one (.pt or .yaml)"
+            )
+        return self.model
+
+    def backend(self, device: Any = None, half: bool = False) -> Backend:
+        """Return the network made ready for inference: fused, in eval mode, on ``device``; kept for the next call."""
+        key = (str(device), half)
+        if self._backend is None or self._backend[0] != key:
+            self._backend = (key, load_backend(self.model, device=select_device(device), half=half))
+        return self._backend[1]
+
+    def _inference_source(self, args: Mapping[str, Any]) -> Any:
+        return self.backend(args.get("device"), half=bool(args.get("half")))
+
+    def info(self, detailed: bool = False, verbose: bool = True, imgsz: int = 640) -> tuple[int, int, int, float]:
+        """Return layers, parameters, gradients and GFLOPs (at ``imgsz`` pixels square)."""
+        return self._trainable("info").info(detailed=detailed, verbose=verbose, imgsz=imgsz)
+
+    def fuse(self) -> Model:
+        """Fold the batch norms into the convolutions, in place."""
+        self._trainable("fuse").fuse()
+        self._backend = None
+        return self
+
+    def load(self, weights: str | Path | nn.Module) -> Model:
+        """Copy every tensor of ``weights`` whose name and shape match."""
+        network = self._trainable("load")
+        if not isinstance(weights, nn.Module):
+            weights = build_model(read_checkpoint(find_weights(str(weights))), self._record().model)
+        matched, total = network.load(weights)
+        LOGGER.info("transferred %d of %d tensors", matched, total)
+        self._has_weights, self._backend = True, None
+        return self
+
+    def save(self, filename: str | Path = "saved_model.pt") -> None:
+        """Write the network as a native checkpoint."""
+        write_checkpoint(Path(filename), native_payload(self._trainable("save"), dict(self.overrides)))
+
+    def reset_weights(self) -> Model:
+        """Draw new random weights and make every parameter trainable."""
+        network = self._trainable("reset_weights")
+        fresh = type(network)(network.yaml, nc=network.nc, verbose=False)
+        network.load_state_dict(fresh.state_dict())
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(".dfl" not in name)
+        self._has_weights, self._backend = False, None
+        return self
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by index."""
+        return dict(self.backend().names if isinstance(self.model, str) else self.model.names)
+
+    @property
+    def device(self) -> torch.device | None:
+        """Device of the parameters; None for an exported model."""
+        return None if isinstance(self.model, str) else next(self.model.parameters()).device
+
+    @property
+    def model_name(self) -> str:
+        """The name given to the constructor."""
+        return Path(self.source).name
+
+    # torch semantics -------------------------------------------------------------------------------------------
+
+    def to(self, *args: Any, **kwargs: Any) -> Model:
+        """Move or cast the network like ``torch.nn.Module.to``."""
+        self._trainable("to").to(*args, **kwargs)
+        self._backend = None
+        return self
+
+    def cpu(self) -> Model:
+        """Move the network to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> Model:
+        """Move the network to a CUDA device."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def half(self) -> Model:
+        """Cast the network to float16."""
+        return self.to(torch.float16)
+
+    def float(self) -> Model:
+        """Cast the network to float32."""
+        return self.to(torch.float32)
+
+    def eval(self) -> Model:
+        """Put the network into eval mode."""
+        self._trainable("eval").eval()
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over the parameters."""
+        return self._trainable("parameters").parameters()
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Iterate over names and parameters."""
+        return self._trainable("named_parameters").named_parameters()
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the tensors by name."""
+        return self._trainable("state_dict").state_dict()
+
+    # callbacks -------------------------------------------------------------------------------------------------
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """The user's functions, event name to list; handed to every component this model creates."""
+        return self.plugins.callbacks
+
+    def add_callback(self, event: str, func: Callable[..., object]) -> None:
+        """Call ``func(component)`` at every ``event`` of the modes run from now on."""
+        self.plugins.add_callback(event, func)
+
+    def clear_callback(self, event: str) -> None:
+        """Remove every function of ``event``."""
+        self.plugins.clear_callback(event)
+
+    def reset_callbacks(self) -> None:
+        """Remove every function of every event."""
+        self.plugins.reset_callbacks()
+
+
+def find_weights(name: str) -> Path:
+    """Return the weights file called ``name``: as given, in the working directory or in ``weights_dir``.
+
+    Raises:
+        MissingFileError: it is in none of them; the message lists them.
+    """
+    given = Path(name)
+    places = [given] if given.is_absolute() else [given, Path(get_settings()["weights_dir"]) / given.name]
+    for place in places:
+        if place.is_file():
+            return place
+    searched = ", ".join(str(p.resolve()) for p in places)
+    raise MissingFileError(
+        f"model={name!r}: no such file; searched {searched}. Nothing is downloaded: put the file there, "
+        f"or start from random weights with model={given.with_suffix('.yaml').name!r}"
+    )

@@ -1,0 +1,1 @@
+"""The arithmetic that deserves a GPU kernel: ``reference`` is the truth, ``dispatch`` picks an implementation."""

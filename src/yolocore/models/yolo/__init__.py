@@ -1,0 +1,5 @@
+"""The YOLO family: one folder per task."""
+
+from yolocore.models.yolo.detect import DetectionPredictor, DetectionTrainer, DetectionValidator
+
+__all__ = ["DetectionPredictor", "DetectionTrainer", "DetectionValidator"]

@@ -1,0 +1,170 @@
+"""Boxes of one image in its own pixels, and the files a validation writes from them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from yolocore.utils.metrics import box_iou
+from yolocore.utils.ops import clip_boxes, xyxy2ltwh, xyxy2xywhn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+LOGGER = logging.getLogger(__name__)
+UNUSED_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+COCO_IDS = tuple(i for i in range(1, 91) if i not in UNUSED_COCO_IDS)
+COCO_NUMBERS = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge") + (
+    "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBoxes:
+    """Detections of one image, best first.
+
+    Attributes:
+        boxes: (N, 4) xyxy pixels.
+        cls: (N,) classes.
+        conf: (N,) confidences.
+    """
+
+    boxes: NDArray[Any]
+    cls: NDArray[Any]
+    conf: NDArray[Any]
+
+    def select(self, index: NDArray[Any]) -> Self:
+        """Return the detections of an index array or mask."""
+        return replace(self, boxes=self.boxes[index], cls=self.cls[index], conf=self.conf[index])
+
+    def rows(self) -> NDArray[np.float64]:
+        """Return (N, 6): box, confidence, class."""
+        return np.column_stack((self.boxes, self.conf, self.cls))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTruth:
+    """Labels of one image, and where it lies in its batch image.
+
+    Attributes:
+        file: path of the image.
+        shape: (height, width) of the original image.
+        gain: (x, y) scale from original to batch image.
+        pad: (x, y) of its corner in the batch image, pixels.
+        boxes: (M, 4) xyxy, pixels of the original image.
+        cls: (M,) classes.
+    """
+
+    file: str
+    shape: tuple[int, int]
+    gain: tuple[float, float]
+    pad: tuple[float, float]
+    boxes: NDArray[Any]
+    cls: NDArray[Any]
+
+    @classmethod
+    def place(cls, file: str, shape: Sequence[int], ratio_pad: Sequence[Sequence[float]]) -> Self:
+        """Return an image without labels from ((ratio_h, ratio_w), (pad_x, pad_y)) of its batch."""
+        h, w = int(shape[0]), int(shape[1])
+        (ratio_h, ratio_w), (pad_x, pad_y) = ratio_pad
+        gain = (round(w * ratio_w) / w, round(h * ratio_h) / h)  # the picture has whole pixels
+        return cls(file, (h, w), gain, (pad_x, pad_y), np.zeros((0, 4)), np.zeros(0))
+
+    def _unplace(self, boxes: NDArray[Any]) -> NDArray[Any]:
+        """Return (N, 4) xyxy of the batch image in pixels of the original image, clipped to it."""
+        moved = (boxes - np.array([*self.pad, *self.pad])) / np.array([*self.gain, *self.gain])
+        return clip_boxes(moved, self.shape)
+
+    def with_labels(self, boxes: NDArray[Any], cls: NDArray[Any]) -> Self:
+        """Return the image with labels: (M, 4) xyxy in pixels of the batch image, and (M,) classes."""
+        return replace(self, boxes=self._unplace(boxes), cls=cls)
+
+    def to_image(self, found: FoundBoxes) -> FoundBoxes:
+        """Return detections of the batch image in pixels of the original image."""
+        return replace(found, boxes=self._unplace(found.boxes))
+
+
+def unmatched(found: FoundBoxes, truth: ImageTruth, iou: float) -> FoundBoxes:
+    """Return the detections that overlap no object of their class by ``iou`` or more."""
+    same = found.cls[:, None] == truth.cls
+    return found.select(~(same & (box_iou(found.boxes, truth.boxes) >= iou)).any(1))
+
+
+def label_lines(found: FoundBoxes, shape: tuple[int, int], *, conf: bool = False) -> list[str]:
+    """Return ``class cx cy w h [confidence]`` per box, coordinates divided by image width and height."""
+    boxes = xyxy2xywhn(found.boxes, w=shape[1], h=shape[0])
+    numbers = np.column_stack((boxes, found.conf)) if conf else boxes
+    return [
+        " ".join((f"{int(c)}", *(f"{value:g}" for value in row)))
+        for c, row in zip(found.cls, numbers, strict=True)
+    ]
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Replace the text file ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_json(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the JSON file ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(list(records)), encoding="utf-8")
+    LOGGER.info("%d detections in %s", len(records), path)
+
+
+def is_coco(names: Mapping[int, str]) -> bool:
+    """Tell whether these are the 80 classes of COCO, whose categories have other numbers in its JSON files."""
+    return len(names) == 80 and names.get(0) == "person" and names.get(79) == "toothbrush"
+
+
+def coco_records(found: FoundBoxes, file: str, class_map: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the detections of one image in COCO's result format."""
+    path = Path(file)
+    image_id = int(path.stem) if path.stem.isdecimal() else path.stem
+    boxes = xyxy2ltwh(found.boxes).round(3).tolist()
+    return [
+        {
+            "image_id": image_id,
+            "file_name": path.name,
+            "category_id": class_map[int(c)],
+            "bbox": box,
+            "score": round(float(score), 5),
+        }
+        for box, c, score in zip(boxes, found.cls, found.conf, strict=True)
+    ]
+
+
+def coco_ground_truth(data: Mapping[str, Any], split: str) -> Path | None:
+    """Return the JSON file with the ground truth of ``split``: below ``annotations`` of the dataset, or ``None``."""
+    folder = Path(data["path"]) / "annotations"
+    names = (f"instances_{split}2017.json", f"instances_{split}.json", f"{split}.json")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def coco_statistics(truth: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the twelve numbers of pycocotools on the images that have detections, or nothing without it."""
+    try:
+        from pycocotools.coco import COCO  # optional
+        from pycocotools.cocoeval import COCOeval
+    except ImportError:
+        LOGGER.warning("%s: COCO statistics need pycocotools: pip install pycocotools", truth)
+        return {}
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        ground_truth = COCO(str(truth))
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(list(records)), "bbox")
+        evaluation.params.imgIds = sorted({record["image_id"] for record in records})
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    LOGGER.info("COCO evaluation with %s\n%s", truth, text.getvalue().strip())
+    return {f"coco/{name}": float(v) for name, v in zip(COCO_NUMBERS, evaluation.stats, strict=True)}

@@ -1,0 +1,1 @@
+"""Networks: layers, model files, the detection model, its assigner and its losses."""

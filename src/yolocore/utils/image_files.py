@@ -1,0 +1,118 @@
+"""Images on their way out: files, crops and windows."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from yolocore.errors import DataError, UnsupportedError
+from yolocore.utils.ops import as_numpy, xywh2xyxy, xyxy2xywh
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def show_image(title: str, im_bgr: NDArray[np.uint8], wait_ms: int = 0) -> None:
+    """Show a BGR image in a window and wait ``wait_ms`` milliseconds for a key (0: for ever).
+
+    Raises:
+        UnsupportedError: there is no display, or OpenCV was built without windows.
+    """
+    reason = no_display()
+    if reason:
+        raise UnsupportedError(
+            f"cannot show an image: {reason}; save it instead, e.g. result.save('out.jpg')"
+        )
+    cv2.imshow(title, im_bgr)
+    cv2.waitKey(wait_ms)
+
+
+def no_display() -> str:
+    """Return why windows cannot be opened here, or an empty string."""
+    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
+        return "this build of OpenCV has no windows (GUI: NONE)"
+    return ""
+
+
+def write_image(path: str | Path, im_bgr: NDArray[np.uint8], quality: int = 95) -> Path:
+    """Encode a BGR image by the suffix of ``path`` and write it, making missing folders.
+
+    Args:
+        path: any name the file system takes, also outside ASCII.
+        im_bgr: (H, W, 3) uint8.
+        quality: of a JPEG, 1-100.
+
+    Raises:
+        DataError: OpenCV cannot write that suffix or that image.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower() or ".jpg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in {".jpg", ".jpeg"} else []
+    try:
+        done, data = cv2.imencode(suffix, im_bgr, options)
+    except cv2.error as e:
+        raise DataError(f"{path}: cannot encode an image of shape {np.shape(im_bgr)}: {e.err}") from e
+    if not done:
+        raise DataError(f"{path}: cannot encode an image of shape {np.shape(im_bgr)}; try .jpg or .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())
+    return path
+
+
+def free_path(path: Path) -> Path:
+    """Return ``path``, or with the first free number from 2 behind its stem: im.jpg, im2.jpg."""
+    n = 2
+    candidate = path
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem}{n}{path.suffix}")
+        n += 1
+    return candidate
+
+
+def save_one_box(
+    xyxy: Any,
+    im: NDArray[np.uint8],
+    file: str | Path = "im.jpg",
+    gain: float = 1.02,
+    pad: int = 10,
+    square: bool = False,
+    BGR: bool = False,
+    save: bool = True,
+) -> NDArray[np.uint8]:
+    """Cut one box out of an image.
+
+    Args:
+        xyxy: the box in pixels.
+        im: (H, W, 3) uint8 BGR image.
+        file: a JPEG of this stem is written; a taken name gets a number.
+        gain: factor by which width and height grow.
+        pad: pixels by which they grow besides.
+        square: make the crop as wide as it is high before it grows.
+        BGR: return the crop as BGR instead of RGB.
+        save: write the file.
+
+    Returns:
+        (h, w, 3) uint8 copy, clipped to the image.
+    """
+    box = xyxy2xywh(as_numpy(xyxy).reshape(-1)[:4].astype(np.float64))
+    if square:
+        box[2:] = box[2:].max()
+    box[2:] = box[2:] * gain + pad
+    x1, y1, x2, y2 = xywh2xyxy(box)
+    h, w = im.shape[:2]
+    left, right = int(min(max(x1, 0), w)), int(min(max(x2, 0), w))
+    top, bottom = int(min(max(y1, 0), h)), int(min(max(y2, 0), h))
+    crop = im[top:bottom, left:right].copy()
+    if save:
+        file = Path(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(free_path(file.with_suffix(".jpg")), crop)
+    return crop if BGR else crop[..., ::-1].copy()

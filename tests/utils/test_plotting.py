@@ -1,0 +1,213 @@
+"""The annotator, its palette, and crops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from yolocore.errors import DataError
+from yolocore.utils.image_files import write_image
+from yolocore.utils.palette import luminance, readable
+from yolocore.utils.plotting import Annotator, colors, save_one_box
+
+
+def blank(h=100, w=200, value=0):
+    return np.full((h, w, 3), value, np.uint8)
+
+
+def touched(a):
+    """Return (x1, y1, x2, y2) of the changed pixels of a black image."""
+    ys, xs = np.nonzero(a.im.any(-1))
+    return xs.min(), ys.min(), xs.max(), ys.max()
+
+
+class TestColors:
+    def test_twenty_periodic_colours_for_anything_like_an_integer(self):
+        assert colors.n == 20
+        assert len({colors(i) for i in range(20)}) == 20
+        assert colors(23) == colors(3) == colors(np.float32(3)) == colors(torch.tensor(3.0))
+        assert colors(3, bgr=True) == colors(3)[::-1]
+        assert all(type(c) is int for c in colors(0))
+
+    def test_the_palette_survives_colour_blindness(self):
+        # what a dichromat sees, in linear RGB (Viénot, Brettel, Mollon 1999), not the model of the search
+        protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+        deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+        srgb = np.array([colors(i) for i in range(20)]) / 255
+        linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+        for seen in (linear, linear @ protan.T, linear @ deutan.T):
+            coded = np.clip(seen, 0, 1) ** (1 / 2.2) * 255
+            closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(coded, 2))
+            assert closest > 15
+
+    def test_text_stays_readable(self):
+        white = (255, 255, 255)
+        assert readable(white, (128, 0, 0)) == white
+        assert readable(white, (250, 250, 210)) == (0, 0, 0)
+        for i in range(20):
+            ink, patch = luminance(readable(white, colors(i))), luminance(colors(i))
+            assert (max(ink, patch) + 0.05) / (min(ink, patch) + 0.05) >= 3
+
+
+class TestAnnotator:
+    @pytest.mark.parametrize(
+        ("h", "w", "width"), [(100, 100, 2), (640, 640, 2), (1080, 1920, 5), (3000, 4000, 11)]
+    )
+    def test_line_width_follows_the_image(self, h, w, width):
+        assert Annotator(np.zeros((h, w, 3), np.uint8)).lw == width
+        assert Annotator(np.zeros((h, w, 3), np.uint8), line_width=1).lw == 1
+
+    def test_arrays_are_drawn_on_in_place_other_images_are_copied(self):
+        im = blank()
+        Annotator(im).box_label([10, 40, 60, 80], "a", (0, 0, 255))
+        assert im.any()
+        view = blank()[:, ::-1]
+        Annotator(view).box_label([10, 40, 60, 80])
+        assert not view.any()
+        photo = Image.new("L", (200, 100))
+        assert Annotator(photo).result().shape == Annotator(np.zeros((100, 200), np.uint8)).result().shape
+        with pytest.raises(DataError, match=r"\(100, 200, 4\)"):
+            Annotator(np.zeros((100, 200, 4), np.uint8))
+
+    @pytest.mark.parametrize(
+        "box", [[10, 40, 60, 80], np.array([10.2, 39.8, 60, 80]), torch.tensor([10.0, 40, 60, 80])]
+    )
+    def test_boxes_of_any_kind(self, box):
+        a = Annotator(blank(), line_width=1)
+        a.box_label(box, color=(1, 2, 3))
+        assert touched(a) == (10, 40, 60, 80)
+        assert tuple(a.im[40, 30]) == (1, 2, 3)
+        assert not a.im[60, 30].any()
+
+    def test_rotated_boxes_by_flag_or_shape(self):
+        corners = torch.tensor([[60.0, 45], [60, 35], [40, 35], [40, 45]])
+        a, b = Annotator(blank(), line_width=1), Annotator(blank(), line_width=1)
+        a.box_label(corners, rotated=True)
+        b.box_label(corners)
+        assert (a.im == b.im).all()
+        assert touched(a) == pytest.approx((40, 35, 60, 45), abs=1)
+
+    @pytest.mark.parametrize(
+        "box", [(0, 0, 50, 40), (150, 0, 199, 20), (150, 60, 199, 99), (-20, -20, 5, 5), (190, 95, 199, 99)]
+    )
+    @pytest.mark.parametrize("label", ["person 0.94", "člověk 0.94"])
+    def test_a_label_stays_inside_the_image(self, box, label):
+        a = Annotator(blank(value=255))
+        w, h = a._pen_for(label).measure(label)
+        a.box_label(box, label, (200, 0, 0))
+        patch = (a.im == (200, 0, 0)).all(-1) | (
+            (a.im[..., 0] > 190) & (a.im[..., 1] == a.im[..., 2]) & (a.im[..., 1] < 255)
+        )
+        ys, xs = np.nonzero(patch)
+        assert xs.max() - xs.min() + 1 >= w
+        assert ys.max() - ys.min() + 1 >= h
+
+    def test_a_label_lies_above_its_box_where_there_is_room(self):
+        a = Annotator(blank(), line_width=2)
+        a.box_label((50, 60, 120, 90), "bus", (200, 0, 0))
+        assert touched(a)[1] < 55
+        b = Annotator(blank(), line_width=2)
+        b.box_label((50, 3, 120, 90), "bus", (200, 0, 0))
+        assert touched(b)[1] <= 3
+        assert (b.im[10, 52] == (200, 0, 0)).all()
+
+    def test_text_outside_ascii_is_written_letter_by_letter(self):
+        plain, accented = Annotator(blank()), Annotator(blank())
+        plain.text((10, 10), "??")
+        accented.text((10, 10), "žř")
+        assert (plain.im != accented.im).any()
+        for kwargs in ({"pil": True}, {"example": {0: "čaj"}}):
+            a, b = Annotator(blank(), **kwargs), Annotator(blank())
+            a.text((10, 10), "abc")
+            b.text((10, 10), "abc")
+            assert (a.im != b.im).any()
+        off_image = Annotator(blank())
+        off_image.text((-500, -500), "ž")
+        off_image.text((10, 10), "\u200b")
+        assert not off_image.im[:5].any()
+
+    def test_circle_label_is_short_and_centred(self):
+        long, short = Annotator(blank()), Annotator(blank())
+        long.circle_label((60, 30, 140, 70), "person", (0, 200, 0))
+        short.circle_label((60, 30, 140, 70), "per", (0, 200, 0))
+        assert (long.im == short.im).all()
+        w, h = short.pen.measure("per")
+        x1, y1, x2, y2 = touched(short)
+        assert (x2 - x1) / 2 == pytest.approx(np.hypot(w, h) / 2 + 2, abs=1.5)
+        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((100, 50), abs=1)
+
+    def test_text_label_is_centred_with_a_margin(self):
+        a = Annotator(blank())
+        a.text_label((60, 30, 140, 70), "person", (0, 200, 0), margin=5)
+        w, h = a.pen.measure("person")
+        x1, y1, x2, y2 = touched(a)
+        assert (x2 - x1, y2 - y1) == (w + 10, h + 10)
+        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((100, 50), abs=1)
+
+    def test_box_dimensions_on_class_and_instance(self):
+        assert Annotator.get_bbox_dimension([10, 20, 70, 100]) == (60, 80, 4800)
+        width, _, area = Annotator(blank()).get_bbox_dimension(torch.tensor([10.0, 20, 70, 100]))
+        assert (width.item(), area.item()) == (60, 4800)
+
+    def test_masks_tint_by_their_share(self):
+        masks = torch.zeros(1, 100, 200)
+        masks[0, 10:20, 30:40] = 1
+        a = Annotator(blank(value=100))
+        a.masks(masks, [(200, 0, 0)], alpha=0.5)
+        assert a.im[15, 35].tolist() == [150, 50, 50]
+        assert (a.im[50] == 100).all()
+        small = Annotator(blank())
+        small.masks(masks[:, ::2, ::2], [(200, 0, 0)])
+        assert touched(small) == (30, 10, 39, 19)
+
+    def test_keypoints_outside_or_doubtful_are_skipped(self):
+        a = Annotator(blank())
+        a.kpts(torch.tensor([[0.0, 0, 1], [500, 50, 1], [100, 50, 0.1]]), shape=(100, 200), radius=3)
+        assert not a.im.any()
+        a.kpts(np.array([[100, 50, 0.9], [0, 0, 0.9]]), shape=(100, 200), radius=3, kpt_color=(9, 8, 7))
+        assert touched(a) == pytest.approx((97, 47, 103, 53), abs=1)
+        assert a.im[50, 100].tolist() == [9, 8, 7]
+
+    def test_limbs_join_persons_only(self):
+        points = np.column_stack([np.linspace(10, 190, 17), np.full(17, 50.0)])
+        joined, apart = Annotator(blank()), Annotator(blank())
+        joined.kpts(points, (100, 200), radius=1)
+        apart.kpts(points, (100, 200), radius=1, kpt_line=False)
+        assert joined.im.any(-1).sum() > apart.im.any(-1).sum()
+        other = Annotator(blank())
+        other.kpts(points[:5], (100, 200), radius=1)
+        assert not other.im[50, 14:18].any()
+
+    def test_save_writes_what_was_drawn(self, tmp_path):
+        a = Annotator(blank())
+        a.rectangle((5, 6, 20, 30), fill=(10, 20, 30), outline=(255, 0, 0))
+        a.save(tmp_path / "ž" / "a.png")
+        with Image.open(tmp_path / "ž" / "a.png") as im:
+            assert (np.asarray(im)[..., ::-1] == a.result()).all()
+
+
+class TestCrops:
+    def test_size_content_and_numbering(self, tmp_path):
+        im = np.random.default_rng(0).integers(0, 255, (100, 200, 3), np.uint8)
+        box = torch.tensor([50.0, 30, 90, 60])
+        crop = save_one_box(box, im, tmp_path / "im.jpg")
+        assert crop.shape == (41, 51, 3)
+        assert (crop[..., ::-1] == im[24:65, 44:95]).all()
+        again = save_one_box(box, im, tmp_path / "im.jpg", BGR=True)
+        assert (again == im[24:65, 44:95]).all()
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["im.jpg", "im2.jpg"]
+
+    def test_square_and_clipping(self, tmp_path):
+        square = save_one_box([80, 40, 100, 50], blank(), gain=1, pad=0, square=True, save=False)
+        assert square.shape == (20, 20, 3)
+        assert save_one_box([-10, -10, 500, 500], blank(), save=False).shape == (100, 200, 3)
+
+    def test_what_cannot_be_encoded_is_named(self, tmp_path):
+        with pytest.raises(DataError, match=r"x\.nothing"):
+            write_image(tmp_path / "x.nothing", blank())
+        with pytest.raises(DataError, match=r"x\.jpg"):
+            write_image(tmp_path / "x.jpg", blank()[:0])
