@@ -1,6 +1,6 @@
 """Time the label scan on generated tiny images; prints one JSON line.
 
-    python benchmarks/label_scan.py --images 10000 --boxes 7
+python benchmarks/label_scan.py --images 10000 --boxes 7
 """
 
 from __future__ import annotations

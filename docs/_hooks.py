@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = "docs/reference/hooks.md"
-TITLES = {
+TITLES: dict[type, str] = {
     specs.TrainerEvents: "Training",
     specs.ValidatorEvents: "Validation",
     specs.PredictorEvents: "Prediction",

@@ -36,7 +36,7 @@ def make(root: Path, labels: dict[str, str | bytes | None]) -> dict:
 
 
 def read(root: Path, text: str | bytes | None, task: str = "detect", **changes):
-    """Scan one image with ``text`` as label, beside a good one, so that the split is never without a label."""
+    """Scan one image with ``text`` as label, beside a good one, so that the split always has a label."""
     info = make(root, {"a": text, "z": GOOD[task]}) | changes
     return scan(info, "train", task=task, cache=False)
 
@@ -80,7 +80,12 @@ INVALID = [
     ("pose", "0 .5 .5 .2 .2 .4 1.4 2 .6 .6 1", "coordinate out of range", "column 7 is 1.4"),
     ("pose", "0 .5 .5 .2 .2 .4 .4 .9 .6 .6 1", "visibility is not 0, 1 or 2", "column 8 is 0.9"),
     ("pose", "0 .5 .5 .2 .2 nan .4 0 .6 .6 1", "coordinate not finite", "column 6"),
-    ("obb", "0 .5 .5 .2 .2", "wrong number of columns", "expected 9 columns (class x1 y1 x2 y2 x3 y3 x4 y4), found 5"),
+    (
+        "obb",
+        "0 .5 .5 .2 .2",
+        "wrong number of columns",
+        "(class x1 y1 x2 y2 x3 y3 x4 y4), found 5",
+    ),
     ("obb", GOOD["obb"] + " .9", "wrong number of columns", "confidence"),
     ("obb", "0 .1 .1 1.4 .1 .4 .5 .1 .5", "coordinate out of range", "column 4 is 1.4"),
 ]
@@ -134,7 +139,9 @@ def test_polygons_corners_and_keypoints_are_stored(tmp_path):
     segment = read(tmp_path / "s", GOOD["segment"], "segment")[0][0]
     np.testing.assert_allclose(segment.segments[0], [[0.1, 0.1], [0.4, 0.1], [0.4, 0.5]], atol=1e-6)
     obb = read(tmp_path / "o", "0 -.05 .1 .4 .1 .4 .5 -.05 .5", "obb")[0][0]
-    np.testing.assert_allclose(obb.segments[0], [[-0.05, 0.1], [0.4, 0.1], [0.4, 0.5], [-0.05, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(
+        obb.segments[0], [[-0.05, 0.1], [0.4, 0.1], [0.4, 0.5], [-0.05, 0.5]], atol=1e-6
+    )
     pose = read(tmp_path / "p", "0 .5 .5 .2 .2 .4 .3 2 -1 7 0", "pose")[0][0]
     np.testing.assert_allclose(pose.keypoints, [[[0.4, 0.3, 2], [0, 0, 0]]], atol=1e-6)
     assert read(tmp_path / "d", GOOD["segment"], "detect")[0][0].segments[0].shape == (0, 2)
@@ -174,7 +181,11 @@ def test_backgrounds(tmp_path, text, counter):
 
 @pytest.mark.parametrize(
     ("data", "hint"),
-    [("0 .5 .5 .2 .2".encode("utf-16"), "UTF-16"), (b"\x00\x01\x02", "zero bytes"), (b"0 .5 \xff\xff", "byte 5")],
+    [
+        ("0 .5 .5 .2 .2".encode("utf-16"), "UTF-16"),
+        (b"\x00\x01\x02", "zero bytes"),
+        (b"0 .5 \xff\xff", "byte 5"),
+    ],
 )
 def test_a_label_file_that_is_no_text_is_skipped_with_its_image(tmp_path, data, hint):
     store, report = read(tmp_path, data)
@@ -212,7 +223,9 @@ def test_the_class_check_uses_the_classes_of_the_files(tmp_path):
     assert store.merge_classes().cls.tolist() == [0]
 
 
-TOKEN = st.sampled_from(["0", "1", ".5", ".2", "0.25", "1.005", "-0.2", "nan", "inf", "x", "2", "1e-60", "0.0", "-0.0"])
+TOKEN = st.sampled_from(
+    ["0", "1", ".5", ".2", "0.25", "1.005", "-0.2", "nan", "inf", "x", "2", "1e-60", "0.0", "-0.0"]
+)
 ROW = st.lists(TOKEN, min_size=0, max_size=12).map(" ".join)
 
 

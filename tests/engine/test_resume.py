@@ -6,7 +6,6 @@ import csv
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,8 @@ def kill(trainer):
 trainer.add_callback("on_train_batch_start", kill)
 """
 KILL_IN_WRITE = """
-real, count = torch.save, 0
+real = torch.save
 def half(payload, file, *rest, **options):
-    global count
-    count += 1
     buffer = io.BytesIO()
     real(payload, buffer, *rest, **options)
     if trainer.epoch == 1:
@@ -59,16 +56,16 @@ trainer.add_callback("on_train_batch_start", stop)
 
 def run_child(sabotage: str, arguments: dict[str, Any]) -> int:
     """Train in a process of its own, where ``sabotage`` sees ``trainer``; return the exit status."""
-    script = textwrap.dedent("""
-        import io, os, signal, sys
-        import torch
-        from yolocore.models.yolo.detect import DetectionTrainer
-        torch.set_num_threads(1)
-        trainer = DetectionTrainer(overrides={arguments!r})
-        {sabotage}
-        trainer.train()
-    """).format(arguments=arguments, sabotage=textwrap.indent(sabotage, " " * 8).strip())
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, check=False).returncode
+    script = f"""
+import io, os, signal, sys
+import torch
+from yolocore.models.yolo.detect import DetectionTrainer
+torch.set_num_threads(1)
+trainer = DetectionTrainer(overrides={arguments!r})
+{sabotage}
+trainer.train()
+"""
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,9 @@ from yolocore.nn.checkpoint import (
 class Tiny(nn.Module):
     """A network with the attributes of a detection model and a known arithmetic."""
 
-    def __init__(self, yaml: dict[str, Any], ch: int = 3, nc: int | None = None, verbose: bool = True) -> None:
+    def __init__(
+        self, yaml: dict[str, Any], ch: int = 3, nc: int | None = None, verbose: bool = True
+    ) -> None:
         super().__init__()
         self.yaml = dict(yaml)
         self.nc = nc or yaml["nc"]
@@ -58,7 +60,10 @@ def model() -> Tiny:
 def training() -> dict[str, Any]:
     return {
         "model": {"conv.weight": torch.randn(4, 3, 3, 3)},
-        "optimizer": {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.randn(7)}}, "groups": [{"lr": 0.1}]},
+        "optimizer": {
+            "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.randn(7)}},
+            "groups": [{"lr": 0.1}],
+        },
         "rng": {"torch": torch.get_rng_state(), "python": (3, tuple(range(625)), None), "big": 1 << 120},
         "flags": [True, False, None, "text", -1.5],
         "half": torch.arange(6, dtype=torch.bfloat16).view(2, 3).t(),
@@ -79,7 +84,9 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_round_trip_keeps_everything_bit_for_bit(model, training, tmp_path):
-    payload = native_payload(model, {"imgsz": 320, "data": "x.yaml"}, training=training, metadata={"epoch": 2})
+    payload = native_payload(
+        model, {"imgsz": 320, "data": "x.yaml"}, training=training, metadata={"epoch": 2}
+    )
     path = write_checkpoint(tmp_path / "wéights" / "last run.pt", payload)
     read = read_checkpoint(path)
     assert (read.kind, read.task, read.nc, read.stride, read.imgsz, read.epoch) == (
@@ -123,13 +130,26 @@ def test_build_model_lists_what_does_not_fit(model, tmp_path):
     payload["model"]["extra.weight"] = payload["model"].pop("bn.bias")
     payload["model"]["conv.weight"] = torch.zeros(4, 3, 1, 1)
     path = write_checkpoint(tmp_path / "odd.pt", payload)
-    with pytest.raises(CheckpointError, match=r"lacks bn\.bias.*unknown extra\.weight.*\(4, 3, 1, 1\), expected \(4, 3, 3, 3\)"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"lacks bn\.bias.*unknown extra\.weight.*\(4, 3, 1, 1\), expected \(4, 3, 3, 3\)",
+    ):
         build_model(read_checkpoint(path), Tiny)
 
 
 @pytest.mark.parametrize(
     "value",
-    [np.zeros(2), np.float64(1.5), {1, 2}, b"bytes", Path("x"), print, object(), torch.device("cpu"), torch.float32],
+    [
+        np.zeros(2),
+        np.float64(1.5),
+        {1, 2},
+        b"bytes",
+        Path("x"),
+        print,
+        object(),
+        torch.device("cpu"),
+        torch.float32,
+    ],
     ids=lambda v: type(v).__name__,
 )
 def test_other_types_are_refused_with_their_key_path(model, tmp_path, value):
@@ -170,7 +190,10 @@ def test_a_view_does_not_take_its_storage_along(model, tmp_path):
 def test_a_flipped_byte_names_the_tensor(model, training, tmp_path):
     path = write_checkpoint(tmp_path / "last.pt", native_payload(model, training=training))
     data = bytearray(path.read_bytes())
-    for name, tensor in (("model.conv.weight", model.conv.weight), ("training.optimizer.state.0.exp_avg", None)):
+    for name, tensor in (
+        ("model.conv.weight", model.conv.weight),
+        ("training.optimizer.state.0.exp_avg", None),
+    ):
         tensor = training["optimizer"]["state"][0]["exp_avg"] if tensor is None else tensor
         at = data.find(tensor.detach().numpy().tobytes())
         assert at > 0
@@ -321,7 +344,11 @@ print(sorted(p.name for p in folder.iterdir()))
 def test_kill_9_at_any_moment_leaves_a_valid_checkpoint(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['last.prev.pt', 'last.pt']"
@@ -333,4 +360,7 @@ def test_reading_is_quick_and_aliases_stay_small(model, tmp_path):
     path = write_checkpoint(tmp_path / "last.pt", payload)
     assert path.stat().st_size < 25_000
     read = read_checkpoint(path).training
-    assert all(torch.equal(shared, tensor) for tensor in itertools.chain(read["model"].values(), read["ema"].values()))
+    assert all(
+        torch.equal(shared, tensor)
+        for tensor in itertools.chain(read["model"].values(), read["ema"].values())
+    )

@@ -39,7 +39,16 @@ STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x
 
 def tensor(size: bytes, stride: bytes, offset: bytes = b"K\x00", count: bytes = b"\x04") -> bytes:
     """Return the operations that rebuild a tensor over storage 0."""
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + STORAGE + count + b"tQ" + offset + size + stride + b"\x89NtR"
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + STORAGE
+        + count
+        + b"tQ"
+        + offset
+        + size
+        + stride
+        + b"\x89NtR"
+    )
 
 
 # name → (operations, what the message has to say)
@@ -58,23 +67,38 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "builtins.getattr only": (call("builtins", "getattr", b"N", text("__class__")), r"builtins\.getattr"),
     "builtins.compile": (call("builtins", "compile", PYTHON, text(""), text("exec")), r"builtins\.compile"),
     "builtins.map": (call("builtins", "map", b"N", b"]"), r"builtins\.map"),
-    "functools.partial": (call("functools", "partial", b"cos\nsystem\n", TOUCH), r"functools\.partial|os\.system"),
+    "functools.partial": (
+        call("functools", "partial", b"cos\nsystem\n", TOUCH),
+        r"functools\.partial|os\.system",
+    ),
     "operator.attrgetter": (call("operator", "attrgetter", text("system")), r"operator\.attrgetter"),
     "operator.methodcaller": (call("operator", "methodcaller", text("x")), r"operator\.methodcaller"),
     "runpy.run_path": (call("runpy", "run_path", text("x.py")), r"runpy\.run_path"),
     "shutil.rmtree": (call("shutil", "rmtree", text("x")), r"shutil\.rmtree"),
     "webbrowser.open": (call("webbrowser", "open", text("x")), r"webbrowser\.open"),
     "socket.socket": (call("socket", "socket"), r"socket\.socket"),
-    "importlib.import_module": (call("importlib", "import_module", text("this")), r"importlib\.import_module"),
+    "importlib.import_module": (
+        call("importlib", "import_module", text("this")),
+        r"importlib\.import_module",
+    ),
     "pickle.loads": (call("pickle", "loads", text("x")), r"pickle\.loads"),
     "torch.load": (call("torch", "load", text("x")), r"torch\.load"),
-    "torch.storage._load_from_bytes": (call("torch.storage", "_load_from_bytes", text("x")), "_load_from_bytes"),
+    "torch.storage._load_from_bytes": (
+        call("torch.storage", "_load_from_bytes", text("x")),
+        "_load_from_bytes",
+    ),
     "torch.hub.load": (call("torch.hub", "load", text("x")), r"torch\.hub\.load"),
     "numpy scalar": (call("numpy.core.multiarray", "scalar", b"N"), r"numpy\.core\.multiarray\.scalar"),
     "types.FunctionType": (call("types", "FunctionType", b"N"), r"types\.FunctionType"),
     "types.CodeType": (call("types", "CodeType", b"N"), r"types\.CodeType"),
-    "a path through a stub": (call("ultralytics.nn.tasks", "os.system", TOUCH), r"ultralytics\.nn\.tasks\.os\.system"),
-    "an attribute of a real name": (call("collections", "OrderedDict.fromkeys", b"]"), r"OrderedDict\.fromkeys"),
+    "a path through a stub": (
+        call("ultralytics.nn.tasks", "os.system", TOUCH),
+        r"ultralytics\.nn\.tasks\.os\.system",
+    ),
+    "an attribute of a real name": (
+        call("collections", "OrderedDict.fromkeys", b"]"),
+        r"OrderedDict\.fromkeys",
+    ),
     "a helper of the real package": (call("ultralytics.nn.tasks", "attempt_load", text("x")), "attempt_load"),
     "old style instance": (b"(" + TOUCH + b"ios\nsystem\n", r"os\.system"),
     "object operation": (b"(cos\nsystem\n" + TOUCH + b"o", r"os\.system"),
@@ -90,8 +114,14 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "a huge byte array": (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40), "BYTEARRAY8|cut short"),
     "a huge string": (b"X\xff\xff\xff\x7f", "cut short|not"),
     "a huge memo slot": (b"Nr\xff\xff\xff\x7f", "slot"),
-    "state for a constructor": (b"ccollections\nOrderedDict\nN}" + text("__call__") + b"Ns\x86b", "not well formed"),
-    "state for a stub class": (b"cultralytics.nn.tasks\nDetectionModel\nN}" + text("x") + b"Ns\x86b", "not well formed"),
+    "state for a constructor": (
+        b"ccollections\nOrderedDict\nN}" + text("__call__") + b"Ns\x86b",
+        "not well formed",
+    ),
+    "state for a stub class": (
+        b"cultralytics.nn.tasks\nDetectionModel\nN}" + text("x") + b"Ns\x86b",
+        "not well formed",
+    ),
     "a call of a storage type": (call("torch", "FloatStorage", b"K\x01"), "not well formed"),
     "a stub appended to": (b"cultralytics.nn.tasks\nDetectionModel\n)\x81(Ne", "not well formed"),
     "a set of many": (b"cbuiltins\nset\n]q\x00(" + b"K\x01" * 100 + b"e\x85R", "more than"),
@@ -129,7 +159,9 @@ def test_hostile_pickle_in_a_zip(case, tmp_path):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("case", [c for c, (_, message) in PICKLES.items() if "." in message and "|" not in message])
+@pytest.mark.parametrize(
+    "case", [c for c, (_, message) in PICKLES.items() if "." in message and "|" not in message]
+)
 def test_hostile_pickle_in_the_older_containers(case, tmp_path):
     pickle = b"\x80\x02" + PICKLES[case][0] + b"."
     for path in (legacy_with(tmp_path / "legacy.pt", pickle), tmp_path / "raw.pt", tmp_path / "text.pt"):
@@ -141,7 +173,9 @@ def test_hostile_pickle_in_the_older_containers(case, tmp_path):
 
 def test_the_refusal_names_module_and_name_and_says_nothing_ran(tmp_path):
     path = zip_with(tmp_path / "evil.pt", call("os", "system", TOUCH) + b".")
-    with pytest.raises(CheckpointError, match=r"refused: the file asks for 'os\.system'.*Nothing was imported or run"):
+    with pytest.raises(
+        CheckpointError, match=r"refused: the file asks for 'os\.system'.*Nothing was imported or run"
+    ):
         read_checkpoint(path)
 
 
@@ -196,7 +230,13 @@ def test_shared_lists_do_not_expand(tmp_path):
 
 
 def test_an_endless_module_tree_is_refused(tmp_path):
-    stub = b"cultralytics.nn.tasks\nDetectionModel\n)\x81q\x01}" + text("_modules") + b"}" + text("a") + b"h\x01ssb"
+    stub = (
+        b"cultralytics.nn.tasks\nDetectionModel\n)\x81q\x01}"
+        + text("_modules")
+        + b"}"
+        + text("a")
+        + b"h\x01ssb"
+    )
     path = zip_with(tmp_path / "loop.pt", b"\x80\x02}" + text("model") + stub + b"s.")
     with pytest.raises(CheckpointError, match="levels"):
         read_checkpoint(path)
@@ -244,7 +284,9 @@ def test_reading_imports_nothing_and_opens_no_socket(tmp_path):
         assert not seen, seen
         """
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 

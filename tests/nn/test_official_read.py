@@ -109,7 +109,10 @@ def test_the_ema_is_chosen_while_training(network, tmp_path):
     foreign, tree = official(network)
     tree["ema"], tree["epoch"] = tree["model"], 4
     tree["model"] = None
-    tree["optimizer"] = {"state": {0: {"momentum_buffer": torch.ones(3).half()}}, "param_groups": [{"lr": 0.1}]}
+    tree["optimizer"] = {
+        "state": {0: {"momentum_buffer": torch.ones(3).half()}},
+        "param_groups": [{"lr": 0.1}],
+    }
     read = read_checkpoint(foreign.save(tree, tmp_path / "last.pt"))
     assert read.epoch == 4
     assert torch.equal(read.state_dict["model.0.conv.weight"], network.state_dict()["model.0.conv.weight"])
@@ -137,7 +140,9 @@ def test_fused_file(network, tmp_path):
     fused.load_state_dict(network.state_dict())
     fused = fused.eval().fuse()
     foreign = Foreign()
-    root = foreign.disguise(fused, yaml=network.yaml, names=["a", "b", "c"], stride=torch.tensor([8.0, 16.0, 32.0]), nc=3)
+    root = foreign.disguise(
+        fused, yaml=network.yaml, names=["a", "b", "c"], stride=torch.tensor([8.0, 16.0, 32.0]), nc=3
+    )
     read = read_checkpoint(foreign.save({"model": root, "epoch": -1}, tmp_path / "fused.pt"))
     assert read.fused
     assert read.names == {0: "a", 1: "b", 2: "c"}
@@ -148,9 +153,15 @@ def test_fused_file(network, tmp_path):
 
 
 def test_the_byte_order_entry_is_honoured(tmp_path):
-    tensors = {"a": torch.arange(6, dtype=torch.float32).view(2, 3), "b": torch.tensor([1, -2], dtype=torch.int64)}
+    tensors = {
+        "a": torch.arange(6, dtype=torch.float32).view(2, 3),
+        "b": torch.tensor([1, -2], dtype=torch.int64),
+    }
     torch.save(tensors, tmp_path / "little.pt")
-    with zipfile.ZipFile(tmp_path / "little.pt") as source, zipfile.ZipFile(tmp_path / "big.pt", "w") as target:
+    with (
+        zipfile.ZipFile(tmp_path / "little.pt") as source,
+        zipfile.ZipFile(tmp_path / "big.pt", "w") as target,
+    ):
         for entry in source.infolist():
             data = source.read(entry)
             if "/data/" in entry.filename:
@@ -173,7 +184,9 @@ def test_a_damaged_tensor_is_named(network, tmp_path):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize(("module", "name"), [("models.yolo", "Model"), ("models.yolo", "DetectionModel"), ("models.common", "C3")])
+@pytest.mark.parametrize(
+    ("module", "name"), [("models.yolo", "Model"), ("models.yolo", "DetectionModel"), ("models.common", "C3")]
+)
 def test_files_of_the_v5_architecture_say_what_they_are(tmp_path, module, name):
     foreign = Foreign()
     path = foreign.save({"model": foreign.make(module, name), "epoch": -1}, tmp_path / "yolov5s.pt")
@@ -246,7 +259,9 @@ def test_a_list_in_a_real_container_and_a_cut_file(network, tmp_path):
         read_checkpoint(tmp_path / "program.pt")
 
 
-@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: {"state_dict": d, "epoch": 3}, lambda d: {"model": d}])
+@pytest.mark.parametrize(
+    "wrap", [lambda d: d, lambda d: {"state_dict": d, "epoch": 3}, lambda d: {"model": d}]
+)
 def test_plain_state_dicts(network, tmp_path, wrap):
     state = OrderedDict(network.half().state_dict())
     network.float()
@@ -284,7 +299,14 @@ def test_safetensors(tmp_path):
     assert torch.equal(read.state_dict["a.weight"], torch.arange(6.0).view(2, 3))
     assert read.state_dict["n"].item() == 7
     good = path.read_bytes()
-    for bad in (b"", good[:-1], good[:20], b"\xff" * 8 + good[8:], good.replace(b"F16", b"Q16"), good.replace(b"[2, 3]", b"[9, 9]")):
+    for bad in (
+        b"",
+        good[:-1],
+        good[:20],
+        b"\xff" * 8 + good[8:],
+        good.replace(b"F16", b"Q16"),
+        good.replace(b"[2, 3]", b"[9, 9]"),
+    ):
         path.write_bytes(bad)
         with pytest.raises(CheckpointError, match=r"w\.safetensors"):
             read_checkpoint(path)
@@ -304,14 +326,18 @@ def test_the_genuine_sample(shared_dir, tmp_path):
     with zipfile.ZipFile(path) as archive:  # storage 0 is the first convolution, by hand
         raw = np.frombuffer(archive.read("best/data/0"), np.float16).astype(np.float32)
     np.testing.assert_array_equal(read.state_dict["model.0.conv.weight"].numpy().ravel(), raw)
-    parameters = sum(v.numel() for k, v in read.state_dict.items() if not k.endswith(("mean", "var", "tracked")))
+    parameters = sum(
+        v.numel() for k, v in read.state_dict.items() if not k.endswith(("mean", "var", "tracked"))
+    )
     assert parameters == 2_812_104 - 990 * 1281  # the published count, less the rows of 990 classes
 
 
 def test_an_official_network_survives_our_own_format(network, tmp_path):
     foreign, tree = official(network)
     read = read_checkpoint(foreign.save(tree, tmp_path / "theirs.pt"))
-    path = write_checkpoint(tmp_path / "ours.pt", native_payload(build_model(read, DetectionModel), read.train_args))
+    path = write_checkpoint(
+        tmp_path / "ours.pt", native_payload(build_model(read, DetectionModel), read.train_args)
+    )
     again = read_checkpoint(path)
     assert again.imgsz == 320
     assert all(torch.equal(again.state_dict[k], v) for k, v in read.state_dict.items())

@@ -16,7 +16,8 @@ __all__ = ["main"]
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line and return the exit status.
 
-    0: success; 1: the run failed; 2: the command, its arguments or its files are wrong; 130: Ctrl-C; 143: SIGTERM.
+    0: success; 1: the run failed; 2: the command, its arguments or its files are wrong; 130: Ctrl-C;
+    143: SIGTERM.
 
     Args:
         words: what follows the program's name; by default that of this process.

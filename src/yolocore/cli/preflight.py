@@ -32,11 +32,11 @@ def check_files(config: Config, model: str, task: str | None) -> None:
         MissingFileError: one is missing; the message lists where it was searched.
         ConfigError: the mode needs one that is not named.
     """
-    check_model(model)
     if config.mode in {"predict", "track"}:
         check_source(config.source)
     if config.data is not None and config.mode in {"train", "val", "benchmark"}:
         check_data(config, task or task_of(model))
+    check_model(model)
 
 
 def task_of(model: str) -> str:
@@ -62,7 +62,7 @@ def check_model(model: str) -> None:
     if any(place.exists() for place in places):
         return
     folders = {place.absolute().parent for place in places}
-    names = [p.name for folder in folders if folder.is_dir() for p in folder.iterdir() if p.suffix == given.suffix]
+    names = [p.name for folder in folders if folder.is_dir() for p in folder.glob(f"*{given.suffix}")]
     searched = ", ".join(str(place.absolute()) for place in places)
     raise MissingFileError(
         f"model={model!r}: no such file; searched {searched}.{did_you_mean(given.name, names)} "
@@ -75,10 +75,10 @@ def _check_packaged(model: str) -> None:
     unscaled = SCALE_LETTER.sub(r"\1", Path(model).stem) + ".yaml"
     if Path(model).parent == Path() and {unscaled, model} & set(packaged):
         return
+    known = ", ".join(sorted(name for name in packaged if name.endswith(YAML)))
     raise MissingFileError(
-        f"model={model!r}: no such file in {Path(model).absolute().parent}, and no description of that name comes "
-        f"with yolocore (those are {', '.join(sorted(n for n in packaged if n.endswith(YAML)))}, with a letter for "
-        f"the size: yolo11n.yaml)"
+        f"model={model!r}: no such file in {Path(model).absolute().parent}, and no description of that name "
+        f"comes with yolocore; those are {known}, with a letter for the size: yolo11n.yaml"
     )
 
 
@@ -110,7 +110,7 @@ def check_source(source: Any) -> None:
         return
     path = Path(source).expanduser()
     try:
-        found = path.exists() or (has_magic(source) and bool(glob(source, recursive=True)))
+        found = path.exists() or (has_magic(source) and bool(glob(source, recursive=True)))  # noqa: PTH207 (may be absolute)
     except OSError as error:
         raise ConfigError(f"source={source!r}: {error.strerror}") from error
     if found:
@@ -121,4 +121,6 @@ def check_source(source: Any) -> None:
     while not folder.is_dir():
         folder = folder.parent
     hint = did_you_mean(path.name, [p.name for p in folder.iterdir()])
-    raise MissingFileError(f"source={source!r}: no such file or folder; {folder} is the part that exists.{hint}")
+    raise MissingFileError(
+        f"source={source!r}: no such file or folder; {folder} is the part that exists.{hint}"
+    )

@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import click
+import typer
 from typer.main import get_command
 
 from yolocore.cli.app import build_app, load_plugin_commands
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RUN_ERRORS: Final = (NonFiniteLossError, ExportError)  # the command was right, the run was not
-DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
+DISK_ERRORS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
+)
+USAGE_ERROR: type[Any] = next(  # of whichever copy of click this typer uses
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 HELP_WORDS: Final = frozenset({"-h", "--help"})
 
 
@@ -40,7 +45,7 @@ def run(words: Sequence[str]) -> int:
             return 128 + signal.SIGPIPE
         except SystemExit as error:
             return _status(error.code)
-        except Exception as error:  # noqa: BLE001 (nobody wants a traceback at a prompt)
+        except Exception as error:  # nobody wants a traceback at a prompt
             if is_debugging:
                 messages().print_exception()
             return _report(error)
@@ -75,9 +80,9 @@ def _names(app: Any) -> list[str]:
 def _run_command(app: Any, words: list[str]) -> int:
     try:
         return _status(get_command(app).main(words, prog_name="yolo", standalone_mode=False))
-    except click.exceptions.Abort:
+    except typer.Abort:
         raise KeyboardInterrupt from None
-    except click.ClickException as error:
+    except USAGE_ERROR as error:
         show_error(error.format_message(), f"See: yolo {words[0]} --help")
         return 2
 

@@ -29,16 +29,23 @@ class CommandLine(NamedTuple):
     overrides: dict[str, Any]
 
 
-def parse_cli_tokens(tokens: Sequence[str], tasks: Collection[str] = TASKS) -> CommandLine:
+def parse_cli_tokens(
+    tokens: Sequence[str], tasks: Collection[str] = TASKS, commands: Collection[str] = ()
+) -> CommandLine:
     """Return task, mode and arguments of a command line.
 
-    Accepted are ``key=value``, spaces around ``=``, ``--key value``, ``--key=value``, the bare name of an on/off
-    argument, a bare model file, and a comma after any of them.
+    Accepted are ``key=value``, spaces around ``=``, ``--key value``, ``--key=value``, the bare name of an
+    on/off argument, a bare model file, and a comma after any of them.
+
+    Args:
+        tokens: the words after the program's name.
+        tasks: words that name a task.
+        commands: other words that could have been meant as the first one.
 
     Raises:
         ConfigError: a word is no task, mode, on/off argument or model file, or a value is missing.
     """
-    reader = _Reader(tasks)
+    reader = _Reader(tasks, commands)
     for key, value in _pairs(list(tokens)):
         if value is None:
             reader.add_word(key)
@@ -103,8 +110,9 @@ def _option(key: str, tokens: list[str]) -> tuple[str, str | None]:
 class _Reader:
     """Sorts words and pairs into task, mode and arguments."""
 
-    def __init__(self, tasks: Collection[str]) -> None:
+    def __init__(self, tasks: Collection[str], commands: Collection[str]) -> None:
         self.tasks = tasks
+        self.commands = commands
         self.task: str | None = None
         self.mode: str | None = None
         self.overrides: dict[str, Any] = {}
@@ -151,12 +159,14 @@ class _Reader:
         return (word in ARGUMENTS and ARGUMENTS[word].is_flag) or word in DEPRECATED
 
     def _not_understood(self, word: str) -> ConfigError:
-        if Path(word).exists() or "://" in word or "*" in word:
+        if Path(word).exists() or not word.replace("-", "").replace("_", "").isalnum():
             key = "source" if self.mode in {None, "predict", "track"} else "data"
             return ConfigError(f"{word!r} stands alone. Did you mean {key}={word}?")
         flags = [name for name, argument in ARGUMENTS.items() if argument.is_flag]
-        hint = did_you_mean(word, [*MODES, *self.tasks, *flags])
-        return ConfigError(f"{word!r} is no task, mode or on/off argument.{hint}")
+        hint = did_you_mean(word, [*MODES, *self.tasks, *self.commands, *flags])
+        return ConfigError(
+            f"{word!r} is no task, mode or on/off argument.{hint} 'yolo help' lists what there is."
+        )
 
 
 def _is_model(word: str) -> bool:

@@ -13,6 +13,7 @@ from yolocore.config.dataset_checks import check_keypoints, check_names
 from yolocore.config.dataset_folders import find_folder, load_folders
 from yolocore.config.dataset_info import SPLITS, YAML_SUFFIXES, DatasetInfo, missing_text
 from yolocore.config.dirs import cache_dir
+from yolocore.config.settings import get_settings
 from yolocore.config.yaml_reader import YamlDocument, read_yaml_mapping
 from yolocore.errors import DataError, DataKeyError, MissingFileError, closest, did_you_mean
 
@@ -82,8 +83,6 @@ def load_dataset(
 def datasets_dir(settings: Mapping[str, Any] | None = None) -> Path:
     """Return ``settings["datasets_dir"]``, absolute: the root for sets that do not lie beside their YAML."""
     if settings is None:
-        from yolocore.config.settings import get_settings
-
         settings = get_settings()
     return Path(str(settings["datasets_dir"])).expanduser().absolute()
 

@@ -21,6 +21,17 @@ MODE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
+TERMINAL_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {  # what the command line takes instead: a person at a terminal wants to see things, unlike a script
+        "train": {"verbose": True, "plots": True},
+        "val": {"verbose": True, "plots": True},
+        "predict": {"verbose": True, "save": True},
+        "track": {"verbose": True, "save": True},
+        "export": {"verbose": True},
+        "benchmark": {"verbose": True},
+    }
+)
+
 DEPRECATED: Final[Mapping[str, tuple[str, bool]]] = MappingProxyType(
     {  # old spelling: (today's, whether the meaning is turned round)
         "hide_labels": ("show_labels", True),

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
-from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from yolocore.config.arguments import Argument, describe
 from yolocore.config.augment import AugmentArguments
@@ -54,6 +54,11 @@ class Config(  # pydantic takes the fields of the last base first
         ConfigError: an argument is unknown or its value is out of range.
         ConfigTypeError: a value has the wrong type; nothing is converted silently.
     """
+
+    model_config = ConfigDict(
+        title="yolocore arguments",
+        json_schema_extra={"description": "Arguments of train, val, predict, track, export and benchmark."},
+    )
 
     _explicit: frozenset[str] = PrivateAttr(default=frozenset())
     _names: Names = PrivateAttr(default=Names())

@@ -47,7 +47,7 @@ def read_yaml_mapping(path: Path) -> YamlDocument:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         detail = " ".join(part for part in (error.context, error.problem) if part)
-        raise DataError(f"{place}: not valid YAML: {detail}{_hint(detail)}") from error
+        raise DataError(f"{place}: not valid YAML: {detail}{_hint(detail, text, mark)}") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
@@ -155,9 +155,10 @@ def _place(path: Path, node: Any) -> str:
     return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
-def _hint(detail: str) -> str:
+def _hint(detail: str, text: str, mark: Any) -> str:
     if "python/" in detail:
         return ". Python objects are never built from a YAML file; use plain values"
-    if "\\t" in detail or "tab" in detail:
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
         return ". YAML is indented with spaces, not tabs"
     return ""

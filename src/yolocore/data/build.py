@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yolocore.data.augment.pipeline import Transform
 
 VAL_PAD = 0.5
+SPLITS = ("train", "val", "test")
 
 
 def build_dataset(
@@ -57,7 +58,13 @@ def build_dataset(
         DataError: no usable image or label.
     """
     train = mode == "train"
-    store, _ = scan(info, split, task=args.task, strict=args.strict, fraction=args.fraction if train else 1.0)
+    part = _part(args.fraction, split, train=train)
+    share = part if isinstance(part, float) else 1.0
+    store, _ = scan(
+        info, split, task=args.task, strict=args.strict, fraction=share, max_pixels=max_pixels
+    )
+    if isinstance(part, int) and part > 1:
+        store = store.select(range(min(part, len(store))))
     if args.classes:
         store = store.keep_classes(args.classes)
     if args.single_cls:
@@ -80,6 +87,17 @@ def build_dataset(
         strict=args.strict,
         max_pixels=max_pixels,
     )
+
+
+def _part(fraction: float | list[float], split: str, *, train: bool) -> float:
+    """Return what ``fraction`` says about a split: a share (float) or a number of images (int above 1).
+
+    A list has one value a split, in the order train, val, test; a single value is for training.
+    """
+    if isinstance(fraction, list):
+        place = SPLITS.index(split)
+        return fraction[place] if place < len(fraction) else 1.0
+    return fraction if train else 1.0
 
 
 def effective_workers(

@@ -103,7 +103,7 @@ class LabelStore:
 
     def select(self, indices: Sequence[int] | NDArray[np.integer]) -> LabelStore:
         """Return a store with the images ``indices``, in that order (repetitions allowed)."""
-        picks = np.asarray(indices, dtype=np.int64).reshape(-1)
+        picks = np.arange(len(self))[np.asarray(indices, dtype=np.int64).reshape(-1)]
         objects = ranges(self.offsets[picks], self.offsets[picks + 1])
         kept = self._objects(objects)
         return replace(

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -248,8 +249,8 @@ def _read_rows(
 def _concatenate(
     parsed: Sequence[tuple[list[float], list[int]]],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    values = np.array([value for numbers, _ in parsed for value in numbers], dtype=np.float64)
-    columns = np.array([count for _, counts in parsed for count in counts], dtype=np.int64)
+    values = np.fromiter(chain.from_iterable(numbers for numbers, _ in parsed), dtype=np.float64)
+    columns = np.fromiter(chain.from_iterable(counts for _, counts in parsed), dtype=np.int64)
     owners = np.repeat(np.arange(len(parsed)), [len(counts) for _, counts in parsed])
     return values, columns, owners
 

@@ -61,7 +61,7 @@ def _stats(files: Sequence[str]) -> np.ndarray:
 def load(file: Path, signature: str) -> tuple[LabelStore, dict[str, Any]] | None:
     """Return the store and the fields of the report, or ``None`` when absent, outdated or damaged."""
     try:
-        with np.load(file) as archive:
+        with file.open("rb") as stream, np.load(stream) as archive:
             meta = json.loads(archive["meta"].tobytes())
             if meta.get("signature") != signature:
                 return None

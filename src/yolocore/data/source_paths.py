@@ -35,9 +35,10 @@ def _unavailable(source: Any, what: str) -> str:
 
 
 def expand(source: str | Path) -> list[Path]:
-    """Return the image and video files that a path, folder, pattern or list file stands for, sorted.
+    """Return the image and video files that a path, folder, pattern or list file stands for.
 
-    A name that exists is taken literally, so glob characters in it are harmless. Files keep the order of a list.
+    A name that exists is taken literally, so glob characters in it are harmless. The files of a folder or
+    pattern are sorted, those of a list keep its order.
 
     Raises:
         MissingFileError: nothing of that name.
@@ -55,7 +56,7 @@ def expand(source: str | Path) -> list[Path]:
         if pattern.match(str(source)):
             raise ConfigError(_unavailable(str(source), what))
     if glob.has_magic(str(path)):
-        matches = [Path(p) for p in glob.glob(str(path), recursive=True)]
+        matches = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns too)
         if not matches:
             raise MissingFileError(f"source={str(source)!r}: no file matches below {Path.cwd()}")
         return _media(matches, f"pattern {str(source)!r}")

@@ -1,4 +1,4 @@
-"""What prediction looks at: files, folders, patterns, lists, arrays, pictures and tensors, in bounded batches.
+"""What prediction looks at: files, folders, patterns, lists, arrays and tensors, in bounded batches.
 
 :func:`load_source` picks the class by the kind of the source. Each one is an iterable of batches
 ``(paths, images, logs)``; all images of a batch are stills, or frames of one video.
@@ -32,7 +32,7 @@ LOGGER = logging.getLogger(__name__)
 REASONS_KEPT = 10
 ACCEPTED = (
     "a path of an image or video, a folder, a pattern such as dir/*.jpg, a .txt or .csv list, an array "
-    "(H, W, 3) uint8 BGR, a PIL image, a tensor (B, 3, H, W) RGB 0-1, or a list of paths, arrays and PIL images"
+    "(H, W, 3) uint8 BGR, a PIL image, a tensor (B, 3, H, W) RGB 0-1, a list of paths, arrays and PIL images"
 )
 
 
@@ -57,7 +57,7 @@ class Options:
 
 
 class Item(NamedTuple):
-    """One image: BGR array, where it is from, its log prefix; for a frame the video's path and the number."""
+    """One image, where it is from, its log prefix; for a frame the path of the video and the number."""
 
     path: str
     image: Any
@@ -136,7 +136,7 @@ class Source(ABC):
 
     def _report(self, given: int) -> None:
         if self.skipped and not given:
-            raise DataError(f"source: nothing could be read.\n  {'\n  '.join(self.reasons)}")
+            raise DataError("\n  ".join(("source: nothing could be read", *self.reasons)))
         if self.skipped:
             LOGGER.warning("%d of %d sources were skipped", self.skipped, self.count())
 
@@ -183,7 +183,7 @@ class FileSource(Source):
         with Video(Path(file), self.vid_stride, self.options.max_pixels) as video:
             self.cap, self.frames, self.fps = video.cap, video.frames, video.fps
             number = 0
-            for number, image in video:  # noqa: B007 (the last number is looked at below)
+            for number, image in video:
                 yield Item(file, image, f"{log} (frame {number}/{video.frames}) {file}: ", file, number)
         self.cap = None
         if not number:
@@ -263,8 +263,8 @@ def as_bgr(image: Any, name: str = "image") -> NDArray[np.uint8]:
     """Return an array or a PIL image as (H, W, 3) uint8 BGR.
 
     Args:
-        image: array (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA of uint8 or uint16, or a PIL image, whose
-            EXIF orientation is applied.
+        image: array (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA of uint8 or uint16, or a PIL image,
+            whose EXIF orientation is applied.
         name: for the message.
 
     Raises:
@@ -305,10 +305,9 @@ def _list(source: Sequence[Any], options: Options) -> Source:
         raise DataError(f"source: the list is empty; give {ACCEPTED}")
     for x in source:
         if not isinstance(x, str | Path | np.ndarray | Image.Image):
-            raise ConfigTypeError(
-                f"source: the list holds a {type(x).__name__}; it may hold paths, arrays (H, W, 3) uint8 BGR and "
-                f"PIL images{'; stack tensors into one (B, 3, H, W)' if isinstance(x, torch.Tensor) else ''}"
-            )
+            hint = "; stack tensors into one (B, 3, H, W)" if isinstance(x, torch.Tensor) else ""
+            may = "it may hold paths, arrays (H, W, 3) uint8 BGR and PIL images"
+            raise ConfigTypeError(f"source: the list holds a {type(x).__name__}; {may}{hint}")
     if all(isinstance(x, str | Path) for x in source):
         return FileSource([file for x in source for file in expand(x)], options)
     return MemorySource(source, options)

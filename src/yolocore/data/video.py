@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Video:
     """An open video file; a context manager that iterates over ``(number, frame)``.
 
-    Numbers start at 1, frames are (H, W, 3) uint8 BGR. A file that is cut ends where its last good frame ends.
+    Numbers start at 1, frames are (H, W, 3) uint8 BGR. A file that is cut ends after its last good frame.
 
     Args:
         path: of a regular file.

@@ -1,4 +1,4 @@
-"""The validation loop. Read :meth:`BaseValidator._run` first; a task fills in the building blocks below it."""
+"""The validation loop. Read :meth:`BaseValidator._run` first; a task fills in the building blocks below."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
 from yolocore.config import Config
 from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
+from yolocore.data.loader import EpochLoader
 from yolocore.data.paths import resolve_dataset
 from yolocore.engine.component import Component, as_numbers
+from yolocore.engine.loading import open_model
 from yolocore.errors import ConfigError
 from yolocore.hooks import Context
-from yolocore.nn.backends import load_backend
-from yolocore.nn.backends.base import Backend
-from yolocore.nn.checkpoint import build_model, read_checkpoint
 from yolocore.utils.metrics import IOU_THRESHOLDS
 from yolocore.utils.ops import Profile
 from yolocore.utils.torch_utils import select_device
@@ -28,9 +26,12 @@ from yolocore.utils.torch_utils import select_device
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from torch import nn
+
     from yolocore.config.dataset_info import DatasetInfo
     from yolocore.engine.trainer import BaseTrainer
     from yolocore.hooks import Callbacks, HookManager
+    from yolocore.nn.backends import Backend
 
 LOGGER = logging.getLogger(__name__)
 STAGES = ("preprocess", "inference", "loss", "postprocess")
@@ -86,18 +87,19 @@ class BaseValidator(Component):
         *,
         hooks: HookManager | None = None,
     ) -> None:
-        given = {"task": self.task, **args} if isinstance(args, Mapping) or args is None else None
-        super().__init__(None if given else args, given, _callbacks, hooks=hooks)
+        base, given = _layers(args, self.task)
+        super().__init__(base, given, _callbacks, hooks=hooks)
         if hooks is None:
             self.attach()
-        self.dataloader: Any = dataloader
+        self.given_loader = self.dataloader = dataloader
         self.save_dir = None if save_dir is None else Path(save_dir)
         self.iouv, self.niou = IOU_THRESHOLDS, len(IOU_THRESHOLDS)
         self.names: dict[int, str] = {}
         self.nc, self.stride, self.imgsz = 0, 32, 0
         self.training = False
         self.model: Any = None
-        self.is_coco, self.class_map = False, list[int]()
+        self.is_coco = False
+        self.class_map: list[int] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -129,16 +131,21 @@ class BaseValidator(Component):
             self._prepare_alone(model)
         self.context.batches = len(self.dataloader)
         self.init_metrics(self.model)
-        # a network under training keeps its tensors usable for autograd: no inference mode there
-        with torch.no_grad() if self.training else torch.inference_mode():
-            self._run(trainer)
+        try:
+            # a network under training keeps its tensors usable for autograd: no inference mode there
+            with torch.no_grad() if self.training else torch.inference_mode():
+                self._run(trainer)
+        finally:
+            self.batch, self.preds = {}, None
+            if not self.training and isinstance(self.dataloader, EpochLoader):
+                self.dataloader.reset()
         return self.stats
 
     def _run(self, trainer: BaseTrainer | None) -> None:
         clock = {stage: Profile(device=self.device) for stage in STAGES}
         self.hooks.on_val_start(validator=self)
-        for self.batch_i, self.batch in enumerate(self.dataloader):
-            self.context.batch = self.batch_i
+        for i, batch in enumerate(self.dataloader):
+            self.batch_i, self.batch, self.context.batch = i, batch, i
             self.hooks.on_val_batch_start(validator=self)
             with clock["preprocess"]:
                 self.batch = self.preprocess(self.batch)
@@ -152,7 +159,6 @@ class BaseValidator(Component):
             self.hooks.on_val_batch_end(validator=self)
         self.seconds = {stage: watch.t for stage, watch in clock.items()}
         self._finish(trainer)
-        self.batch, self.preds = {}, None
 
     def _finish(self, trainer: BaseTrainer | None) -> None:
         self.stats = dict(self.get_stats())
@@ -172,13 +178,14 @@ class BaseValidator(Component):
         """Take everything over from ``trainer``."""
         if self.manager is not trainer.manager:
             self.attach(trainer.manager)
-        self.context = replace(trainer.context, event="", batch=None)
+        phase = "final_eval" if trainer.context.final else "val"
+        self.context = replace(trainer.context, phase=phase, event="", batch=None)
         self.device, self.data, self.stride = trainer.device, trainer.data, trainer.stride
         self.imgsz = trainer.imgsz
         self.half = trainer.amp and self.args.half is not False
         self.model = trainer.ema.ema.eval()
         self.save_dir = self.save_dir or trainer.save_dir
-        self.dataloader = trainer.test_loader if self.dataloader is None else self.dataloader
+        self.dataloader = trainer.test_loader if self.given_loader is None else self.given_loader
 
     def _prepare_alone(self, model: Any) -> None:
         """Load network and data."""
@@ -189,12 +196,14 @@ class BaseValidator(Component):
         self.model, size = self.load_model(args.model if model is None else model)
         self.device, self.stride = self.model.device, self.model.stride
         self.imgsz = self._input_size(size)
-        self.data = self.get_dataset()
+        self.data = (
+            self.get_dataset() if self.given_loader is None or args.data else self.given_loader.dataset.data
+        )
         if args.augment:
             LOGGER.warning("augment: test-time augmentation is not available in validation; it is ignored")
         if self.save_dir is None:
             self.save_dir = run_directory(args, self.task, self.mode, get_settings()["runs_dir"])
-        if self.dataloader is None:
+        if self.given_loader is None:
             self.dataloader = self.get_dataloader(args.split, max(int(args.batch), 1))
 
     def _input_size(self, recorded: int | tuple[int, int] | None) -> int:
@@ -216,18 +225,7 @@ class BaseValidator(Component):
         """
         if model is None:
             raise ConfigError("model: nothing to evaluate; pass model=, e.g. model='best.pt', or trainer=")
-        if isinstance(model, Backend):
-            return model, model.imgsz
-        if hasattr(model, "backend"):  # a YOLO object, which keeps its backend for the next call
-            return model.backend(self.device, half=self.half), model.overrides.get("imgsz")
-        size, network = None, model
-        if isinstance(model, str | Path) and Path(model).suffix == ".pt":
-            checkpoint = read_checkpoint(model)
-            size, network = checkpoint.imgsz, build_model(checkpoint, self.model_class)
-        elif isinstance(model, str | Path) and Path(model).suffix in {".yaml", ".yml"}:
-            network = self.model_class(str(model), verbose=self.args.verbose)
-        backend = load_backend(network, self.device, half=self.half)
-        return backend, size or backend.imgsz
+        return open_model(model, self.model_class, self.device, half=self.half)
 
     def get_dataset(self) -> DatasetInfo:
         """Return the description of ``data``, which has the images of ``split``.
@@ -257,7 +255,8 @@ class BaseValidator(Component):
         """Add the loss of the batch to the running mean over the images; does nothing outside training."""
         if not self.training:
             return
-        _, items = self.model.loss(self.batch, output)
+        with self._autocast():
+            _, items = self.model.loss(self.batch, output)
         count = len(self.batch["img"])
         self.loss_images += count
         mean = torch.zeros_like(items) if self.loss is None else self.loss
@@ -268,9 +267,14 @@ class BaseValidator(Component):
         """Milliseconds an image per stage."""
         return {stage: 1000 * seconds / max(self.seen, 1) for stage, seconds in self.seconds.items()}
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.half)
+
     # what a task provides --------------------------------------------------------------------------------
 
-    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> Any:
+    def build_dataset(
+        self, img_path: str, mode: Literal["train", "val"] = "val", batch: int | None = None
+    ) -> Any:
         """Return the dataset of the split ``img_path``."""
         raise NotImplementedError
 
@@ -290,7 +294,7 @@ class BaseValidator(Component):
         """Return the output of the network for (B, 3, H, W)."""
         if not self.training:
             return self.model(images)
-        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.half):
+        with self._autocast():
             return self.model(images)
 
     def postprocess(self, output: Any) -> Any:
@@ -329,3 +333,12 @@ class BaseValidator(Component):
 
     def plot_metrics(self) -> None:
         """Write the figures of the whole evaluation."""
+
+
+def _layers(args: Any, task: str) -> tuple[Any, dict[str, Any] | None]:
+    """Return the lower layer of arguments and those of the call; only a mapping is the latter."""
+    if isinstance(args, Config):
+        return args, None
+    if args is None or isinstance(args, Mapping):
+        return None, {"task": task, **(args or {})}
+    return args, {"task": task}

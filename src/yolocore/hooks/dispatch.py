@@ -39,13 +39,13 @@ class Chain:
 
     __slots__ = ("_bookkeeping", "_callbacks", "_no_op", "_traced", "event", "first", "last")
 
-    def __init__(self, event: str, callbacks: Callbacks, *, traced: bool = False) -> None:
+    def __init__(self, event: str, callbacks: Callbacks) -> None:
         self.event = event
         self.first: tuple[PluginCall, ...] = ()
         self.last: tuple[PluginCall, ...] = ()
         self._callbacks = callbacks
         self._no_op = NO_OPS.get(event)
-        self._traced = traced
+        self._traced = tracing()
         self._bookkeeping = event in PASSES or event in ENDS
 
     def _begin(self) -> None:
@@ -93,10 +93,10 @@ class FinalChain(Chain):
             raise failures[0]
 
 
-def make_chain(event: str, callbacks: Callbacks, *, traced: bool = False) -> Chain:
+def make_chain(event: str, callbacks: Callbacks) -> Chain:
     """Return the chain that fires ``event``, with no plugin in it yet."""
     kind = FinalChain if event == "teardown" else Chain
-    return kind(event, callbacks, traced=traced)
+    return kind(event, callbacks)
 
 
 class BoundHooks:

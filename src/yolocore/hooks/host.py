@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
+from yolocore.hooks.events import ARGUMENTS
 from yolocore.hooks.markers import PROJECT
 from yolocore.hooks.specs import SPEC_CLASSES
 from yolocore.hooks.verify import implementations
@@ -35,8 +36,8 @@ class Host(pluggy.PluginManager):
             for attribute, hook, marked in implementations(target)
         }
         self.register(target, plugin.name)
-        implemented = self.get_hookcallers(target) or []
-        plugin.hooks = tuple(caller.name for caller in implemented if caller.has_spec())
+        implemented = {caller.name for caller in self.get_hookcallers(target) or ()}
+        plugin.hooks = tuple(hook for hook in ARGUMENTS if hook in implemented)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:  # noqa: ARG002
         """Return the options of one attribute of the plugin being added."""

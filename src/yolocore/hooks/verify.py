@@ -22,8 +22,10 @@ NAMED = (
 
 
 def options(function: object) -> dict[str, Any] | None:
-    """Return the options that ``hookimpl`` left on a function, or ``None``."""
-    found = getattr(function, f"{PROJECT}_impl", None)
+    """Return the options that ``hookimpl`` left on a function, or ``None``; other objects are not touched."""
+    if not isinstance(function, METHOD_TYPES):
+        return None
+    found = getattr(function, f"{PROJECT}_impl", None)  # methods pass on the attributes of their function
     return found if isinstance(found, dict) else None
 
 
@@ -41,7 +43,7 @@ def implementations(plugin: object) -> Iterator[tuple[str, str, dict[str, Any] |
         if name.startswith("__"):
             continue
         static = inspect.getattr_static(plugin, name, None)
-        marked = options(static) or options(getattr(static, "__func__", None))
+        marked = options(static)
         if marked is not None:
             yield name, marked.get("specname") or name, marked
         elif name in ARGUMENTS or (name.startswith("on_") and _is_own(plugin, static)):

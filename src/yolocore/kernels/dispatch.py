@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLASS_OFFSET = 7680.0  # pixels between the planes of two classes, beyond any image side
-FIRST_PREFIX = 1024  # best candidates tried before all of them
+FIRST_BLOCK = 1024  # best candidates tried before all of them
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -66,9 +66,8 @@ def non_max_suppression(
         image, cls, location = (scores > conf).nonzero(as_tuple=True)  # (P)
         score = scores[image, cls, location]
     else:
-        best, best_cls = scores.max(1)  # (B, A)
-        image, location = (best > conf).nonzero(as_tuple=True)  # (P)
-        score, cls = best[image, location], best_cls[image, location]
+        image, location = (scores.amax(1) > conf).nonzero(as_tuple=True)  # (P)
+        score, cls = scores[image, :, location].max(1)
     if classes is not None:
         wanted = torch.isin(cls, torch.tensor(list(classes), dtype=cls.dtype, device=cls.device))
         image, cls, location, score = image[wanted], cls[wanted], location[wanted], score[wanted]
@@ -95,20 +94,33 @@ def _suppress(
     A kept box depends only on better ones, so the best few are tried first: usually they already give ``max_det``.
     """
     available = min(len(score), max_nms)
-    size = FIRST_PREFIX
-    while True:
-        size = min(size, available)
-        chosen = _best(score, size)  # (size)
+    for size in (FIRST_BLOCK, available):
+        chosen = _best(score, min(size, available))  # (P')
         boxes = _corners(rows[:4, location[chosen]])
         # float64: in float32 the planes of high classes would round boxes to sixteenths of a pixel
         planes = boxes.double() + (cls[chosen] * gap)[:, None]
-        kept = nms(planes, score[chosen].double(), iou)[:max_det]
-        if len(kept) >= max_det or size == available:
+        kept = _first_kept(planes, score[chosen].double(), iou, max_det)
+        if len(kept) >= max_det or len(chosen) == available:
             break
-        size *= 4
     chosen = chosen[kept]
     extras = rows[4 + nc :, location[chosen]].T
     return torch.cat((boxes[kept], score[chosen, None], cls[chosen, None].to(boxes.dtype), extras), 1)
+
+
+def _first_kept(boxes: Tensor, scores: Tensor, iou: float, wanted: int) -> Tensor:
+    """Return the first ``wanted`` indices that suppression keeps of boxes in order of their scores.
+
+    Goes through them in blocks that grow, and takes only the kept ones of earlier blocks along: what was suppressed
+    suppresses nothing.
+    """
+    kept = torch.empty(0, dtype=torch.long, device=boxes.device)
+    start, size = 0, FIRST_BLOCK
+    while start < len(boxes) and len(kept) < wanted:
+        stop = min(start + size, len(boxes))
+        tried = torch.cat((kept, torch.arange(start, stop, device=boxes.device)))
+        kept = tried[nms(boxes[tried], scores[tried], iou)]
+        start = size = stop
+    return kept[:wanted]
 
 
 def _best(score: Tensor, size: int) -> Tensor:

@@ -50,13 +50,45 @@ def write_durably(path: str | Path, write: Callable[[Path], None], *, previous: 
     return path
 
 
+def replace_durably(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Do the same for a file or a folder whose writer wants to see the final name.
+
+    Args:
+        path: The final name; parents are created.
+        write: Writes a file or folder to the path it is given: the same name inside a temporary folder.
+
+    Returns:
+        ``path`` as a ``Path``.
+
+    Raises:
+        OSError: The content could not be written; ``path`` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path.parent)
+    workshop = path.with_name(f".{path.name}.{_owner()}-{secrets.token_hex(4)}.tmp")
+    workshop.mkdir()
+    try:
+        made = workshop / path.name
+        write(made)
+        for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
+            _sync(file)
+        if path.is_dir() and not path.is_symlink():  # a folder cannot be replaced in one step
+            os.replace(path, workshop / "old")  # noqa: PTH105
+        os.replace(made, path)  # noqa: PTH105
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    _sync(path.parent)
+    return path
+
+
 def remove_stale(folder: Path) -> list[Path]:
     """Delete temporary files in ``folder`` whose writers no longer run; return what was deleted."""
     removed = []
     for temporary in folder.glob(".*.tmp"):
         if _is_stale(temporary):
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
                 removed.append(temporary)
     return removed
 

@@ -156,8 +156,8 @@ def parse_model(
     Args:
         description: content of the file; ``scale`` picks an entry of ``scales``, the first without it.
         ch: channels of the input image.
-        registry: name -> layer with a ``from_yaml`` as in :class:`yolocore.nn.modules.ScaledLayer`; None for the
-            built-in ones.
+        registry: name -> layer with a ``from_yaml`` as in :class:`yolocore.nn.modules.ScaledLayer`, or a function
+            like it; None for the built-in ones.
 
     Returns:
         The layers, each with ``i`` (index), ``f`` (inputs), ``type`` and ``np`` (parameters), and the indices whose
@@ -287,13 +287,14 @@ def _build(
         known = ", ".join(sorted(registry))
         raise row.error(f"there is no such layer.{did_you_mean(row.name, registry)} Known are {known}.")
     layer = registry[row.name]
-    if not hasattr(layer, "from_yaml"):
+    build = layer if inspect.isfunction(layer) else getattr(layer, "from_yaml", None)
+    if build is None:
         raise row.error("the layer has no classmethod from_yaml(channels_in, args, row) -> (module, channels_out).")
     times = 1 if getattr(layer, "takes_repeats", False) else row.repeats
     built: list[nn.Module] = []
     for _ in range(times):
         try:
-            module, c_out = layer.from_yaml(channels_in, args, row)
+            module, c_out = build(channels_in, args, row)
         except ModelError:
             raise
         except (TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError) as error:

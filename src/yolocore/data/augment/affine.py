@@ -86,13 +86,14 @@ def warp_canvas(canvas: Canvas, source: Source, matrix: Matrix, shape: tuple[int
     """Return the canvas seen through ``matrix`` as an image of ``shape`` (h, w), border grey.
 
     Only the part of the canvas that the output shows is painted; the rest, and images that lie wholly in it,
-    cost nothing.
+    cost nothing. Coordinates count from the corner of a pixel, OpenCV's from its centre; hence the half pixels.
     """
     window = _visible(canvas, matrix, shape)
     if window is None:
         return np.full((*shape, 3), BORDER, np.uint8)
     pixels = canvas.paint(source, window)
-    moved = matrix @ np.array([[1, 0, window[0]], [0, 1, window[1]], [0, 0, 1]], float)
+    to_corner = np.array([[1, 0, window[0] + 0.5], [0, 1, window[1] + 0.5], [0, 0, 1]])
+    moved = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ matrix @ to_corner
     border = (BORDER,) * 3
     if matrix[2, 0] or matrix[2, 1]:
         return cv2.warpPerspective(pixels, moved, shape[::-1], flags=cv2.INTER_LINEAR, borderValue=border)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 UNUSED_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 COCO_IDS = tuple(i for i in range(1, 91) if i not in UNUSED_COCO_IDS)
-COCO_NUMBERS = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge") + (
-    "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge",
-)  # fmt: skip
+COCO_NUMBERS = (
+    *("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"),
+    *("AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +124,23 @@ def write_json(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def is_coco(names: Mapping[int, str]) -> bool:
-    """Tell whether these are the 80 classes of COCO, whose categories have other numbers in its JSON files."""
+    """Tell whether these are the 80 classes of COCO, which have other numbers in its JSON files."""
     return len(names) == 80 and names.get(0) == "person" and names.get(79) == "toothbrush"
+
+
+def image_id(file: str) -> int | str:
+    """Return the number that names the image, else its stem."""
+    stem = Path(file).stem
+    return int(stem) if stem.isdecimal() else stem
 
 
 def coco_records(found: FoundBoxes, file: str, class_map: Sequence[int]) -> list[dict[str, Any]]:
     """Return the detections of one image in COCO's result format."""
     path = Path(file)
-    image_id = int(path.stem) if path.stem.isdecimal() else path.stem
     boxes = xyxy2ltwh(found.boxes).round(3).tolist()
     return [
         {
-            "image_id": image_id,
+            "image_id": image_id(file),
             "file_name": path.name,
             "category_id": class_map[int(c)],
             "bbox": box,
@@ -145,14 +151,16 @@ def coco_records(found: FoundBoxes, file: str, class_map: Sequence[int]) -> list
 
 
 def coco_ground_truth(data: Mapping[str, Any], split: str) -> Path | None:
-    """Return the JSON file with the ground truth of ``split``: below ``annotations`` of the dataset, or ``None``."""
+    """Return the file with the ground truth of ``split`` in ``annotations`` of the dataset, if there."""
     folder = Path(data["path"]) / "annotations"
     names = (f"instances_{split}2017.json", f"instances_{split}.json", f"{split}.json")
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def coco_statistics(truth: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the twelve numbers of pycocotools on the images that have detections, or nothing without it."""
+def coco_statistics(
+    truth: Path, records: Sequence[Mapping[str, Any]], images: Sequence[int | str]
+) -> dict[str, float]:
+    """Return the twelve numbers of pycocotools on ``images``, or nothing when it is not installed."""
     try:
         from pycocotools.coco import COCO  # optional
         from pycocotools.cocoeval import COCOeval
@@ -162,7 +170,7 @@ def coco_statistics(truth: Path, records: Sequence[Mapping[str, Any]]) -> dict[s
     with contextlib.redirect_stdout(io.StringIO()) as text:
         ground_truth = COCO(str(truth))
         evaluation = COCOeval(ground_truth, ground_truth.loadRes(list(records)), "bbox")
-        evaluation.params.imgIds = sorted({record["image_id"] for record in records})
+        evaluation.params.imgIds = sorted(set(images) & set(ground_truth.getImgIds()))
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
+from yolocore.config.defaults import MODE_DEFAULTS
+from yolocore.config.settings import get_settings
 from yolocore.data.build import build_dataset, build_loader
 from yolocore.engine.validator import BaseValidator
 from yolocore.kernels.dispatch import non_max_suppression
@@ -19,6 +21,7 @@ from yolocore.models.yolo.detect.outputs import (
     coco_ground_truth,
     coco_records,
     coco_statistics,
+    image_id,
     is_coco,
     label_lines,
     unmatched,
@@ -47,7 +50,8 @@ if TYPE_CHECKING:
     from yolocore.data.loader import EpochLoader
 
 LOGGER = logging.getLogger(__name__)
-CONFUSION_CONF = 0.25
+DEFAULT_CONF, DEFAULT_IOU = MODE_DEFAULTS["val"]["conf"], MODE_DEFAULTS["val"]["iou"]
+CONFUSION_CONF = 0.25  # detections below are not compared one by one
 CURVES = (("PR", ""), ("F1", "F1"), ("P", "Precision"), ("R", "Recall"))
 
 Prediction = dict[str, torch.Tensor]
@@ -56,8 +60,8 @@ Prediction = dict[str, torch.Tensor]
 class DetectionValidator(BaseValidator):
     """Evaluates a detector by the COCO rules.
 
-    The predictions of a batch are a list with one dict an image: ``bboxes`` (N, 4) xyxy in pixels of the batch
-    image, ``conf`` (N,) and ``cls`` (N,), best first.
+    The predictions of a batch are a list with one dict an image: ``bboxes`` (N, 4) xyxy in pixels of the
+    batch image, ``conf`` (N,) and ``cls`` (N,), best first.
 
     Example:
         >>> validator = DetectionValidator(args={"data": "shapes.yaml", "imgsz": 320})
@@ -75,7 +79,9 @@ class DetectionValidator(BaseValidator):
 
     # data ------------------------------------------------------------------------------------------------
 
-    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> YOLODataset:
+    def build_dataset(
+        self, img_path: str, mode: Literal["train", "val"] = "val", batch: int | None = None
+    ) -> YOLODataset:
         """Return the dataset of the split ``img_path``, letterboxed.
 
         Args:
@@ -92,6 +98,7 @@ class DetectionValidator(BaseValidator):
             stride=self.stride,
             rect=self.args.rect and getattr(self.model, "dynamic", True),
             imgsz=self.imgsz,
+            max_pixels=get_settings()["max_pixels"],
         )
 
     def get_dataloader(self, dataset_path: str, batch_size: int) -> EpochLoader:
@@ -120,13 +127,17 @@ class DetectionValidator(BaseValidator):
         self.is_coco = is_coco(self.names)
         self.class_map = list(COCO_IDS) if self.is_coco else list(range(1, self.nc + 1))
         self.metrics = self.metrics_class(self.names, self.save_dir or ".", self.task)
-        conf = self.args.conf
-        self.confusion_matrix = ConfusionMatrix(
-            self.names, CONFUSION_CONF if conf in {None, 0.001} else conf, task=self.task
-        )
+        conf, _ = self.thresholds()
+        conf = CONFUSION_CONF if conf == DEFAULT_CONF else conf
+        self.confusion_matrix = ConfusionMatrix(self.names, conf, task=self.task)
+
+    def thresholds(self) -> tuple[float, float]:
+        """Return confidence and IoU threshold of the suppression."""
+        conf, iou = self.args.conf, self.args.iou
+        return DEFAULT_CONF if conf is None else conf, DEFAULT_IOU if iou is None else iou
 
     def preprocess(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the batch on the device, images float32 RGB in 0 to 1, channels last where that is faster."""
+        """Return the batch on the device, images float32 RGB in 0 to 1, channels last where that is fast."""
         moved = {
             key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
             for key, value in batch.items()
@@ -143,8 +154,7 @@ class DetectionValidator(BaseValidator):
         classes = [args.classes] if isinstance(args.classes, int) else args.classes
         found = non_max_suppression(
             decoded.float(),
-            args.conf,
-            args.iou,
+            *self.thresholds(),
             classes=classes,
             agnostic=args.agnostic_nms or args.single_cls,
             multi_label=True,
@@ -156,8 +166,8 @@ class DetectionValidator(BaseValidator):
 
     def update_metrics(self, preds: Sequence[Prediction], batch: Mapping[str, Any]) -> None:
         """Match the detections of one batch with its labels, and write what ``save_*`` asks for."""
-        for found, truth in zip(_to_host(preds), image_truths(batch), strict=True):
-            found = truth.to_image(found)
+        for boxes, truth in zip(_to_host(preds), image_truths(batch), strict=True):
+            found = truth.to_image(boxes)
             self.seen += 1
             self.metrics.update_stats(self.image_stats(found, truth))
             self.confusion_matrix.process_batch(found.rows(), truth.boxes, truth.cls)
@@ -185,7 +195,8 @@ class DetectionValidator(BaseValidator):
         """Return the results of everything counted so far; ranks other than 0 have none."""
         if self.context.is_main:
             self.metrics.process()
-        return self.metrics.results_dict
+        results: dict[str, float] = self.metrics.results_dict
+        return results
 
     def counters(self) -> dict[str, Any]:
         """Return what this rank counted, as arrays and plain types; another rank may :meth:`merge` it."""
@@ -234,7 +245,7 @@ class DetectionValidator(BaseValidator):
         LOGGER.info("ms an image: %s", ", ".join(f"{stage} {ms:.1f}" for stage, ms in self.speed.items()))
 
     def save_image(self, found: FoundBoxes, truth: ImageTruth) -> None:
-        """Write the label files of one image and keep its JSON records, as far as ``save_*`` asks for them."""
+        """Write the label files of one image and keep its JSON records, as ``save_*`` asks for."""
         args, folder, name = self.args, self.save_dir, f"{Path(truth.file).stem}.txt"
         if args.save_json:
             self.jdict += self.pred_to_json(found, truth)
@@ -242,7 +253,9 @@ class DetectionValidator(BaseValidator):
             write_lines(folder / "labels" / name, label_lines(found, truth.shape, conf=args.save_conf))
         if folder is not None and args.save_hybrid:
             lines = label_lines(FoundBoxes(truth.boxes, truth.cls, np.ones(len(truth.cls))), truth.shape)
-            lines += label_lines(unmatched(found, truth, args.iou), truth.shape, conf=args.save_conf)
+            lines += label_lines(
+                unmatched(found, truth, self.thresholds()[1]), truth.shape, conf=args.save_conf
+            )
             write_lines(folder / "labels_hybrid" / name, lines)
 
     def pred_to_json(self, found: FoundBoxes, truth: ImageTruth) -> list[dict[str, Any]]:
@@ -258,7 +271,10 @@ class DetectionValidator(BaseValidator):
     def eval_json(self, stats: dict[str, float]) -> dict[str, float]:
         """Return ``stats`` with COCO's own numbers under ``coco/…``, if ground truth in JSON is known."""
         truth = coco_ground_truth(self.data, self.args.split) if self.jdict else None
-        return stats if truth is None else {**stats, **coco_statistics(truth, self.jdict)}
+        if truth is None:
+            return stats
+        images = [image_id(image.key) for image in self.metrics.stats]
+        return {**stats, **coco_statistics(truth, self.jdict, images)}
 
     # figures ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,125 @@
+"""``yolo [TASK] MODE key=value ...``: check the line, then hand it to the facade."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yolocore.cli.help import mode_help
+from yolocore.cli.preflight import check_files, default_model
+from yolocore.cli.terminal import output
+from yolocore.cli.tokens import CommandLine, parse_cli_tokens
+from yolocore.config import make_config
+from yolocore.config.defaults import TERMINAL_DEFAULTS
+from yolocore.config.fields import MODES, TASKS
+from yolocore.config.settings import get_settings
+from yolocore.errors import ConfigError, MissingFileError
+from yolocore.hooks import HookManager
+from yolocore.hooks.discovery import entry_point_names
+from yolocore.hooks.permission import permitted_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yolocore.config import Config
+
+LOGGER = logging.getLogger(__name__)
+NOT_FOR_FACADE: Final = frozenset({"model", "task", "mode", "source", "stream"})
+
+
+def run_mode_line(words: Sequence[str], commands: Sequence[str]) -> int:
+    """Run a command line that is no special command and return the exit status.
+
+    Raises:
+        ConfigError: the line is wrong; nothing heavy has been loaded then.
+        MissingFileError: a file it names does not exist; likewise.
+    """
+    wants_help = [word for word in words if word not in {"-h", "--help"}]
+    line = _parse(wants_help, commands)
+    if line.mode is None:
+        raise _no_mode(line)
+    if len(wants_help) < len(words):
+        mode_help(line.mode)
+        return 0
+    model, config = _check(line, line.mode)
+    _call(line, model, config)
+    return 0
+
+
+def _parse(words: Sequence[str], commands: Sequence[str]) -> CommandLine:
+    """Read the words; tasks of plugins are asked for only when a word is unknown otherwise."""
+    try:
+        return parse_cli_tokens(words, commands=commands)
+    except ConfigError:
+        tasks = _plugin_tasks() if entry_point_names() else ()
+        if not any(word in tasks for word in words):
+            raise
+        return parse_cli_tokens(words, (*TASKS, *tasks))
+
+
+def _plugin_tasks() -> tuple[str, ...]:
+    manager = HookManager(kind="cli", permitted=permitted_by(get_settings()))
+    return tuple(manager.registry("tasks"))
+
+
+def _no_mode(line: CommandLine) -> ConfigError:
+    task = f"{line.task} " if line.task else ""
+    return ConfigError(
+        f"no mode is given; modes are {', '.join(MODES)}. "
+        f"For example: yolo {task}train data=shapes.yaml epochs=10"
+    )
+
+
+def _check(line: CommandLine, mode: str) -> tuple[str, Config]:
+    """Validate every argument and look for every file, quietly: the engines will say what is worth saying."""
+    tasks = () if line.task in {None, *TASKS} else (str(line.task),)
+    overrides = {**line.overrides, **({"task": line.task} if line.task else {})}
+    logger = logging.getLogger("yolocore")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        config = make_config(mode, overrides, tasks=tasks, plugin_names=entry_point_names())
+        task = config.task if "task" in config.explicit else None
+        model = _model(config, task)
+        check_files(config, model, task)
+    finally:
+        logger.setLevel(level)
+    return model, config
+
+
+def _model(config: Config, task: str | None) -> str:
+    if config.mode == "train" and config.resume:
+        return (
+            str(config.resume)
+            if isinstance(config.resume, str)
+            else config.model or str(_newest_checkpoint())
+        )
+    return config.model or default_model(task, config.mode)
+
+
+def _newest_checkpoint() -> Path:
+    runs = Path(get_settings()["runs_dir"]).expanduser()
+    found = sorted(runs.rglob("weights/last.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise MissingFileError(
+            f"resume: no last.pt below {runs.absolute()}; give its path: resume=path/to/last.pt"
+        )
+    return found[-1]
+
+
+def _call(line: CommandLine, model: str, config: Config) -> None:
+    from yolocore import YOLO  # loads torch
+
+    if config.model is None:
+        LOGGER.info("no model is given; taking %s", model)
+    defaults = {k: v for k, v in TERMINAL_DEFAULTS[config.mode].items() if k not in config.explicit}
+    arguments = defaults | {k: v for k, v in line.overrides.items() if k not in NOT_FOR_FACADE}
+    facade: Any = YOLO(model, task=line.task)
+    if config.mode in {"predict", "track"}:
+        for _ in getattr(facade, config.mode)(source=config.source, stream=True, **arguments):
+            pass  # drawn, saved and reported by the engine; nothing is kept
+        return
+    result = getattr(facade, config.mode)(**arguments)
+    if config.mode == "benchmark":
+        output().print(str(result), soft_wrap=True)

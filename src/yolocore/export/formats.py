@@ -1,0 +1,54 @@
+"""The formats of the core, registered through the same hook as a plugin's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yolocore.export import onnx, torchscript
+from yolocore.export.table import Table
+from yolocore.hooks import ExportFormat, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yolocore.hooks import Registry
+
+CORE_FORMATS = (
+    ExportFormat("PyTorch", "-", ".pt", cpu=True, gpu=True),
+    ExportFormat(
+        "TorchScript",
+        "torchscript",
+        ".torchscript",
+        cpu=True,
+        gpu=True,
+        arguments=("batch", "half", "optimize"),
+        export=torchscript.export,
+    ),
+    ExportFormat(
+        "ONNX",
+        "onnx",
+        ".onnx",
+        cpu=True,
+        gpu=True,
+        arguments=("batch", "dynamic", "half", "opset", "simplify"),
+        export=onnx.export,
+    ),
+)
+COLUMNS = ("Format", "Argument", "Suffix", "CPU", "GPU", "Arguments")
+
+
+class BuiltinFormats:
+    """Plugin that registers the formats of the core."""
+
+    @hookimpl
+    def register_export_formats(self, register: Registry[ExportFormat]) -> None:
+        """Register them."""
+        for record in CORE_FORMATS:
+            register.register(record.argument, record, aliases=record.aliases)
+
+
+def format_table(formats: Mapping[str, ExportFormat]) -> Table:
+    """Return a table of ``formats``, an alias not counting."""
+    records = dict.fromkeys(formats.values())
+    rows = [(r.name, r.argument, r.suffix, r.cpu, r.gpu, r.arguments) for r in records]
+    return Table(COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
