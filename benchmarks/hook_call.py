@@ -27,9 +27,7 @@ class Plugin:
 
 def entry_point(index: int) -> SimpleNamespace:
     """Return an entry point of a plugin of its own."""
-    return SimpleNamespace(
-        name=f"p{index}", value="m:P", dist=None, load=lambda: type(f"P{index}", (Plugin,), {})
-    )
+    return SimpleNamespace(name=f"p{index}", value="m:P", dist=None, load=lambda: type(f"P{index}", (Plugin,), {}))
 
 
 def measure(plugins: int, functions: int, calls: int, repeats: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Images a second of the data path alone; prints one JSON line.
 
-    python benchmarks/loader.py [--data set.yaml] [--imgsz 320] [--batch 16] [--workers 0] [--passes 7] [--cache ram]
-    python benchmarks/loader.py --train     # beside a network that computes with all cores: which --workers is best
+python benchmarks/loader.py [--data set.yaml] [--imgsz 320] [--batch 16] [--workers 0] [--passes 7] [--cache ram]
+python benchmarks/loader.py --train     # beside a network that computes with all cores: which --workers is best
 """
 
 from __future__ import annotations
@@ -65,14 +65,20 @@ def main() -> None:
     if options.cache:
         settings["cache"] = options.cache
     dataset = build_dataset(
-        load_dataset(data, task="detect"), options.split, make_config("train", settings), mode=options.mode, batch=options.batch
+        load_dataset(data, task="detect"),
+        options.split,
+        make_config("train", settings),
+        mode=options.mode,
+        batch=options.batch,
     )
     if options.budget_mb is not None:
         dataset.images.limit(int(options.budget_mb * 2**20))
     loader = EpochLoader(dataset, options.batch, options.workers, shuffle=options.mode == "train")
     net = network() if options.train else None
     first = epoch(loader, 0, net)
+    used = time.process_time()
     rates = sorted(epoch(loader, n + 1, net) for n in range(options.passes))
+    used = (time.process_time() - used) / options.passes / len(dataset)
     result = {
         "script": "loader",
         **{k: v for k, v in vars(options).items() if k not in ("data",)},
@@ -80,6 +86,7 @@ def main() -> None:
         "img_per_s": round(statistics.median(rates), 1),
         "spread": [round(rates[0], 1), round(rates[-1], 1)],
         "first_epoch_img_per_s": round(first, 1),
+        "cpu_ms_per_img": round(used * 1e3, 3),  # of this process; less disturbed by others than the wall time
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

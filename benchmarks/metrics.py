@@ -36,9 +36,7 @@ def synthetic(images=128, objects=7, found=156):
     for image in range(1, images + 1):
         for rows, n in ((truth, objects), (detections, found)):
             corner, size = rng.uniform(0, 500, (n, 2)), rng.uniform(10, 140, (n, 2))
-            for box, cls, score in zip(
-                np.hstack((corner, size)), rng.integers(80, size=n), rng.random(n), strict=True
-            ):
+            for box, cls, score in zip(np.hstack((corner, size)), rng.integers(80, size=n), rng.random(n), strict=True):
                 row = {
                     "image_id": image,
                     "category_id": int(cls),

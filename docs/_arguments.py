@@ -46,9 +46,9 @@ def _arguments() -> Iterator[str]:
     )
     yield (
         "Every argument works as a keyword in Python, as `key=value` at a prompt, in a YAML file given as "
-        "`cfg=`, and as an environment variable `YOLOCORE_ARG_<KEY>`. A keyword wins over the environment, that "
-        "over the file, that over the default of the mode, and that over the default below. Types are strict: "
-        'in Python, `epochs="10"` is an error.'
+        "`cfg=`, and as an environment variable `YOLOCORE_ARG_<KEY>`. A keyword wins over the environment, "
+        "that over the file, that over the default of the mode, and that over the default below. Types are "
+        'strict: in Python, `epochs="10"` is an error.'
     )
     for group in dict.fromkeys(argument.group for argument in ARGUMENTS.values()):
         yield from ("", f"## {group}", "")
@@ -61,18 +61,12 @@ def _arguments() -> Iterator[str]:
     yield from ("", "At a prompt, in addition:", "")
     yield from _table(
         ("Mode", "Defaults"),
-        [
-            (mode, ", ".join(f"`{k}={v}`" for k, v in given.items()))
-            for mode, given in TERMINAL_DEFAULTS.items()
-        ],
+        [(mode, ", ".join(f"`{k}={v}`" for k, v in given.items())) for mode, given in TERMINAL_DEFAULTS.items()],
     )
     yield from ("", "## Older spellings", "", "Accepted with a warning.", "")
     yield from _table(
         ("Older", "Today"),
-        [
-            (f"`{old}`", f"`{new}`{', opposite value' if turned else ''}")
-            for old, (new, turned) in DEPRECATED.items()
-        ],
+        [(f"`{old}`", f"`{new}`{', opposite value' if turned else ''}") for old, (new, turned) in DEPRECATED.items()],
     )
 
 
@@ -85,10 +79,10 @@ def _command_line() -> Iterator[str]:
     yield from ("# Command line", "", "<!-- Generated from src/yolocore/cli. -->", "")
     yield from ("```", "yolo [TASK] MODE key=value ...", "```", "")
     yield (
-        "The words may stand in any order. `key = value`, `--key value`, `--key=value` and commas after a value "
-        "are understood too; the bare name of an on/off argument means True; a bare `.pt` or `.yaml` is the "
-        "model. Values are read as None, True, False, numbers and lists, else as text. `yolocore` is the same "
-        "program."
+        "The words may stand in any order. `key = value`, `--key value`, `--key=value` and commas after a "
+        "value are understood too; the bare name of an on/off argument means True; a bare `.pt` or `.yaml` "
+        "is the model. Values are read as None, True, False, numbers and lists, else as text. `yolocore` is "
+        "the same program."
     )
     yield from (
         "",
@@ -116,8 +110,8 @@ def _settings() -> Iterator[str]:
     yield from ("# Settings", "", "<!-- Generated from src/yolocore/config/settings_keys.py. -->", "")
     yield (
         '`yolocore.settings` is a mapping: `settings["runs_dir"]` reads, `settings["runs_dir"] = x`, '
-        "`settings.update(...)` and `settings.reset()` write, and so does `yolo settings runs_dir=x`. Nothing "
-        "else ever writes them. They are kept as JSON in the user's configuration folder, or in "
+        "`settings.update(...)` and `settings.reset()` write, and so does `yolo settings runs_dir=x`. "
+        "Nothing else ever writes them. They are kept as JSON in the user's configuration folder, or in "
         "`$YOLOCORE_CONFIG_DIR`. An environment variable `YOLOCORE_<KEY>` wins over `yolocore.toml` or "
         "`settings.json` in the working directory, that over the user's file."
     )

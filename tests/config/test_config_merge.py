@@ -1,4 +1,4 @@
-"""Merging: precedence, what counts as explicit, files, environment, plugins, older spellings, contradictions."""
+"""Merging: precedence, explicitness, files, environment, plugins, older spellings, contradictions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
 from yolocore.config import ARGUMENTS, Config
 from yolocore.config import make_config as make
 from yolocore.config.fields import MODES
@@ -42,7 +43,7 @@ def test_defaults_of_a_mode(mode: str, expected: dict[str, object]) -> None:
 
 
 def test_unknown_mode() -> None:
-    with pytest.raises(ConfigError, match="mode='trian' is unknown; modes are train, .*Did you mean 'train'"):
+    with pytest.raises(ConfigError, match=r"mode='trian' is unknown; modes are train, .*Did you mean 'train'"):
         make_config("trian")
 
 
@@ -88,7 +89,14 @@ def test_namespaces_and_configs_are_sources() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_args_yaml_round_trip(tmp_path: Path, mode: str) -> None:
-    given = {"imgsz": (320, 256), "classes": [0, 2], "scale": (0.5, 1.5), "save": True, "name": "ü 1", "lr0": 1e-5}
+    given = {
+        "imgsz": (320, 256),
+        "classes": [0, 2],
+        "scale": (0.5, 1.5),
+        "save": True,
+        "name": "ü 1",
+        "lr0": 1e-5,
+    }
     cfg = make_config(mode, {**given, "wandb.project": "x", "device": "cpu"}).replace(save_dir=str(tmp_path))
     cfg.to_yaml(tmp_path / "args.yaml")
     values = yaml.safe_load((tmp_path / "args.yaml").read_text(encoding="utf-8"))
@@ -121,7 +129,10 @@ def test_sources_in_memory_are_not_written() -> None:
         ("epochs: [1\n", r"my\.yaml:2:1: not valid YAML"),
         ("epochs: 1\nepochs: 2\n", "already given in line 1"),
         ("epochs: !!python/object/apply:os.getcwd []\n", "Python objects are never built"),
-        ("epoch: 1\nlro: 2\n", "unknown argument 'epoch' in .*my.yaml.*'epochs'(.|\n)*unknown argument 'lro'"),
+        (
+            "epoch: 1\nlro: 2\n",
+            "unknown argument 'epoch' in .*my.yaml.*'epochs'(.|\n)*unknown argument 'lro'",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
@@ -132,7 +143,7 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()
-    with pytest.raises(MissingFileError, match="no such file in .*Did you mean 'mine.yaml'"):
+    with pytest.raises(MissingFileError, match=r"no such file in .*Did you mean 'mine.yaml'"):
         make_config("train", {"cfg": str(tmp_path / "mime.yaml")})
     with pytest.raises(MissingFileError):
         make_config("train", {"cfg": str(tmp_path / "none" / "x.yaml")})
@@ -196,9 +207,7 @@ def test_secrets_are_never_written() -> None:
         ("line_thickness", 3, "line_width", 3),
     ],
 )
-def test_older_spellings(
-    caplog: pytest.LogCaptureFixture, old: str, value: object, new: str, stored: object
-) -> None:
+def test_older_spellings(caplog: pytest.LogCaptureFixture, old: str, value: object, new: str, stored: object) -> None:
     cfg = make_config("predict", {old: value})
     assert getattr(cfg, new) == stored
     assert new in cfg.explicit

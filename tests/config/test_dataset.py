@@ -173,9 +173,7 @@ def test_missing_keys(root, text, message):
 
 
 def test_unknown_keys_and_duplicate_names_are_warnings(root, caplog):
-    info = load(
-        root, "train: images/train\nval: images/val\nnames: [cat, dog, cat]\nchanels: 1\nlicense: MIT\n"
-    )
+    info = load(root, "train: images/train\nval: images/val\nnames: [cat, dog, cat]\nchanels: 1\nlicense: MIT\n")
     assert info["nc"] == 3
     assert "data.yaml:4: unknown key 'chanels' is ignored. Did you mean 'channels'" in caplog.text
     assert "data.yaml:3: class names given twice: 'cat' (0, 2)" in caplog.text
@@ -192,9 +190,7 @@ class TestPose:
         assert "kpt_shape" not in load(root)
 
     def test_missing(self, root):
-        with pytest.raises(
-            DataKeyError, match=r"'kpt_shape' is missing; task pose needs .* kpt_shape: \[17, 3\]"
-        ):
+        with pytest.raises(DataKeyError, match=r"'kpt_shape' is missing; task pose needs .* kpt_shape: \[17, 3\]"):
             load(root, task="pose")
 
     @pytest.mark.parametrize("shape", ["3", "[3]", "[3, 4]", "[0, 3]", "[3, 3, 3]", "[a, 3]", "[3.0, 3]"])
@@ -298,16 +294,10 @@ def test_nothing_of_download_runs(root, caplog):
     assert not Path("x").exists()
 
 
-@pytest.mark.parametrize(
-    "value", ["", "x", "-1", "[]", "{}", "null", "1e999", "'", "[", "{a: b}", "!!set {a}"]
-)
-@pytest.mark.parametrize(
-    "key", ["path", "train", "val", "names", "nc", "kpt_shape", "flip_idx", "channels", "format"]
-)
+@pytest.mark.parametrize("value", ["", "x", "-1", "[]", "{}", "null", "1e999", "'", "[", "{a: b}", "!!set {a}"])
+@pytest.mark.parametrize("key", ["path", "train", "val", "names", "nc", "kpt_shape", "flip_idx", "channels", "format"])
 def test_no_value_of_any_key_escapes_the_error_tree(root, key, value):
-    lines = {"train": "images/train", "val": "images/val", "names": "[a]", "kpt_shape": "[1, 2]"} | {
-        key: value
-    }
+    lines = {"train": "images/train", "val": "images/val", "names": "[a]", "kpt_shape": "[1, 2]"} | {key: value}
     text = "".join(f"{k}: {v}\n" for k, v in lines.items())
     with suppress(YolocoreError):
         info = load(root, text, task="pose")

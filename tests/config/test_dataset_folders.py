@@ -27,9 +27,7 @@ def load(data):
 
 
 def test_the_parsed_form(tmp_path):
-    root = make(
-        tmp_path / "set", {"train": ["dog", "cat"], "validation": ["cat", "dog"], "test": ["cat", "dog"]}
-    )
+    root = make(tmp_path / "set", {"train": ["dog", "cat"], "validation": ["cat", "dog"], "test": ["cat", "dog"]})
     info = load(root)
     assert info["names"] == {0: "cat", 1: "dog"}
     assert info["val"] == [str(root / "validation")]

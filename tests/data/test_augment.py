@@ -182,7 +182,7 @@ def test_affine_boxes_follow_pixels(seed: int, change: dict, polygons: bool) -> 
     h, w = pictures.size(seed % 6)
     canvas = Canvas(h, w, [Tile(seed % 6, 0, 0, (0, 0, w, h))], pictures.instances(seed % 6))
     warp = draw(replace(Args(), **change), rng, (h, w), (SIZE, SIZE))
-    img = warp_canvas(canvas, pictures, warp.matrix, (SIZE, SIZE))
+    img = warp_canvas(canvas, pictures, warp, (SIZE, SIZE))
     full = pictures.instances(seed % 6)
     full.transform(warp.matrix)
     instances = warp_instances(canvas.instances, warp, (SIZE, SIZE))
@@ -204,17 +204,17 @@ def test_affine_boxes_follow_pixels(seed: int, change: dict, polygons: bool) -> 
 def test_a_partly_painted_canvas_gives_the_pixels_of_the_whole_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pictures = Pictures()
-    pictures.images = [rng.integers(0, 255, im.shape, np.uint8) for im in pictures.images]
+    pictures.images = [cv2.blur(rng.integers(0, 255, im.shape, np.uint8), (5, 5)) for im in pictures.images]
     canvas = mosaic(pictures, 0, rng, SIZE)
     args = replace(Args(), scale=0.5, translate=0.2, degrees=20.0 * (seed % 2), perspective=0.0005 * (seed % 3 == 0))
     warp = draw(args, rng, (2 * SIZE, 2 * SIZE), (SIZE, SIZE))
-    got = warp_canvas(canvas, pictures, warp.matrix, (SIZE, SIZE))
+    got = warp_canvas(canvas, pictures, warp, (SIZE, SIZE))
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     centred = np.linalg.inv(half) @ warp.matrix @ half
     whole = cv2.warpPerspective(canvas.paint(pictures), centred, (SIZE, SIZE), borderValue=(114,) * 3)
     difference = np.abs(got.astype(int) - whole.astype(int))
     assert difference.mean() < 1.0
-    assert np.percentile(difference, 99) <= 12  # fixed-point weights of OpenCV on noise
+    assert np.percentile(difference, 99) <= 6
 
 
 def test_images_outside_the_view_are_not_read() -> None:
@@ -247,7 +247,7 @@ def test_coordinates_of_keypoints_follow_pixels() -> None:
     instances = Instances(np.zeros(1, np.float32), np.array([[10, 10, 110, 110]], np.float32), None, points.copy())
     canvas = Canvas(SIZE, SIZE, [Tile(0, 0, 0, (0, 0, SIZE, SIZE))], instances)
     warp = draw(args, np.random.default_rng(2), (SIZE, SIZE), (SIZE, SIZE))
-    img = warp_canvas(canvas, Ramp(), warp.matrix, (SIZE, SIZE))
+    img = warp_canvas(canvas, Ramp(), warp, (SIZE, SIZE))
     moved = warp_instances(instances, warp, (SIZE, SIZE))
     assert moved.keypoints is not None
     visible = 0
@@ -268,7 +268,7 @@ def test_polygons_stay_on_their_pixels() -> None:
         rng = np.random.default_rng(seed)
         canvas = mosaic(pictures, seed, rng, SIZE)
         warp = draw(args, rng, (2 * SIZE, 2 * SIZE), (SIZE, SIZE))
-        img = warp_canvas(canvas, pictures, warp.matrix, (SIZE, SIZE))
+        img = warp_canvas(canvas, pictures, warp, (SIZE, SIZE))
         if not distinct(canvas):
             continue
         instances = warp_instances(canvas.instances, warp, (SIZE, SIZE))
@@ -414,7 +414,7 @@ def test_hsv_against_the_formula() -> None:
     r = np.random.default_rng(7).uniform(-1, 1, 3) * (0.1, 0.5, 0.4)
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(float)
     hsv[..., 0] = np.floor((hsv[..., 0] + r[0] * 180) % 180)
-    hsv[..., 1:] = np.floor(np.clip(hsv[..., 1:] * (1 + r[1:]), 0, 255))
+    hsv[..., 1:] = np.round(np.clip(hsv[..., 1:] * (1 + r[1:]), 0, 255))
     want = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
     np.testing.assert_array_equal(out, want)
 
@@ -505,9 +505,7 @@ def test_pipeline_runs_the_transforms_of_plugins() -> None:
     def blacken(sample: Sample, rng: np.random.Generator) -> Sample:
         return Sample(np.zeros_like(sample.img), sample.instances, sample.meta)
 
-    sample = TrainPipeline(Args(), SIZE, transforms=[blacken])(
-        Pictures(), 0, np.random.default_rng(0), (SIZE, SIZE)
-    )
+    sample = TrainPipeline(Args(), SIZE, transforms=[blacken])(Pictures(), 0, np.random.default_rng(0), (SIZE, SIZE))
     assert not sample.img.any()
 
 

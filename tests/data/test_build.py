@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import cv2
@@ -117,17 +116,3 @@ def test_pictures_of_every_dense_task(shared_dir: Path) -> None:
                 assert batch["img"].shape[1:] == (3, 160, 160)
                 assert (batch["bboxes"] >= 0).all()
                 assert (batch["bboxes"] <= 1).all()
-
-
-@pytest.mark.shared
-def test_training_samples_are_made_fast_enough(shared_dir: Path) -> None:
-    """No measurement, only a guard against a slip of an order of magnitude; see benchmarks/loader.py."""
-    info = load_dataset(shared_dir / "data/coco128/data.yaml", task="detect", settings={"datasets_dir": "."})
-    dataset = build_dataset(info, "train", make_config("train", {"imgsz": 320}))
-    best = np.inf
-    for _ in range(4):
-        start = time.perf_counter()
-        for i in range(len(dataset)):
-            dataset[i]
-        best = min(best, (time.perf_counter() - start) / len(dataset))
-    assert best < 0.02

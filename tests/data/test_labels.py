@@ -38,9 +38,7 @@ def plain(store: LabelStore) -> list[tuple]:
             item.shape,
             [
                 (c, b, s.tolist(), None if item.keypoints is None else item.keypoints[j].tolist())
-                for j, (c, b, s) in enumerate(
-                    zip(item.cls.tolist(), item.bboxes.tolist(), item.segments, strict=True)
-                )
+                for j, (c, b, s) in enumerate(zip(item.cls.tolist(), item.bboxes.tolist(), item.segments, strict=True))
             ],
         )
         for item in store

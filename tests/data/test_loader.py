@@ -76,7 +76,9 @@ class Noise:
 def prints(loader: EpochLoader) -> list[str]:
     """One fingerprint a batch."""
     return [
-        hashlib.sha256(b["img"].numpy().tobytes() + b["bboxes"].numpy().tobytes() + str(b["im_file"]).encode()).hexdigest()
+        hashlib.sha256(
+            b["img"].numpy().tobytes() + b["bboxes"].numpy().tobytes() + str(b["im_file"]).encode()
+        ).hexdigest()
         for b in loader
     ]
 
@@ -174,8 +176,9 @@ def test_workers_leave_the_global_random_stream_alone() -> None:
 
 
 def test_close_mosaic_reaches_workers_that_run_already(tmp_path: Path) -> None:
-    from test_dataset import OFF  # the arguments with everything off
     from types import SimpleNamespace
+
+    from test_dataset import OFF  # the arguments with everything off
 
     args = SimpleNamespace(**(OFF | {"mosaic": 1.0}))
     loader = EpochLoader(Tiny(args=args, augment=True), 4, 2)
@@ -221,9 +224,7 @@ def test_too_many_bad_images_stop_the_loader(tmp_path: Path, workers: int) -> No
 
 
 @pytest.mark.parametrize("trick", ["kill", "hang"])
-def test_a_lost_worker_is_replaced(
-    tmp_path: Path, trick: str, quick: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_lost_worker_is_replaced(tmp_path: Path, trick: str, quick: None, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         got = prints(EpochLoader(Tiny(tmp_path, trick), 2, 2))
     assert got == prints(EpochLoader(Tiny(), 2, 0))

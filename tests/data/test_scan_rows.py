@@ -139,9 +139,7 @@ def test_polygons_corners_and_keypoints_are_stored(tmp_path):
     segment = read(tmp_path / "s", GOOD["segment"], "segment")[0][0]
     np.testing.assert_allclose(segment.segments[0], [[0.1, 0.1], [0.4, 0.1], [0.4, 0.5]], atol=1e-6)
     obb = read(tmp_path / "o", "0 -.05 .1 .4 .1 .4 .5 -.05 .5", "obb")[0][0]
-    np.testing.assert_allclose(
-        obb.segments[0], [[-0.05, 0.1], [0.4, 0.1], [0.4, 0.5], [-0.05, 0.5]], atol=1e-6
-    )
+    np.testing.assert_allclose(obb.segments[0], [[-0.05, 0.1], [0.4, 0.1], [0.4, 0.5], [-0.05, 0.5]], atol=1e-6)
     pose = read(tmp_path / "p", "0 .5 .5 .2 .2 .4 .3 2 -1 7 0", "pose")[0][0]
     np.testing.assert_allclose(pose.keypoints, [[[0.4, 0.3, 2], [0, 0, 0]]], atol=1e-6)
     assert read(tmp_path / "d", GOOD["segment"], "detect")[0][0].segments[0].shape == (0, 2)
@@ -223,9 +221,7 @@ def test_the_class_check_uses_the_classes_of_the_files(tmp_path):
     assert store.merge_classes().cls.tolist() == [0]
 
 
-TOKEN = st.sampled_from(
-    ["0", "1", ".5", ".2", "0.25", "1.005", "-0.2", "nan", "inf", "x", "2", "1e-60", "0.0", "-0.0"]
-)
+TOKEN = st.sampled_from(["0", "1", ".5", ".2", "0.25", "1.005", "-0.2", "nan", "inf", "x", "2", "1e-60", "0.0", "-0.0"])
 ROW = st.lists(TOKEN, min_size=0, max_size=12).map(" ".join)
 
 

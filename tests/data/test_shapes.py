@@ -80,9 +80,7 @@ def test_labels_agree_between_tasks_and_with_the_picture():
         corners = shape.corners.astype(np.float32)
         inside = [cv2.pointPolygonTest(corners, p, True) for p in shape.outline.tolist()]
         assert min(inside) > -0.01
-        drawn = [
-            cv2.pointPolygonTest(shape.outline.astype(np.float32), p, False) for p in shape.keypoints.tolist()
-        ]
+        drawn = [cv2.pointPolygonTest(shape.outline.astype(np.float32), p, False) for p in shape.keypoints.tolist()]
         assert min(drawn) >= 0
         x, y = shape.keypoints[0].round().astype(int)
         assert im[y, x].max() < 110  # the dark dot at the tip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ def clip(tmp_path):
 
 
 def names(source, **options):
-    return [[os.path.basename(p) for p in paths] for paths, _, _ in load_source(source, **options)]
+    return [[Path(p).name for p in paths] for paths, _, _ in load_source(source, **options)]
 
 
 class TestPaths:
@@ -54,7 +55,7 @@ class TestPaths:
     def test_files_patterns_and_lists_of_them(self, folder):
         assert names(str(folder / "2.png")) == [["2.png"]]
         assert names(f"{folder}/[12].png", batch=9) == [["1.png", "2.png"]]
-        assert names(f"{folder.parent}/**/3.png", batch=9) == [["3.png"]]
+        assert names(f"{folder}/**/3.png", batch=9) == [["3.png"]]
         assert names([folder / "3.png", str(folder / "0.png")], batch=9) == [["3.png", "0.png"]]
         assert names((folder / "3.png", folder), batch=9) == [["3.png", "0.png", "1.png", "2.png", "3.png"]]
 
@@ -71,9 +72,7 @@ class TestPaths:
         with pytest.raises(DataError, match="names no image"):
             load_source(folder / "empty.txt")
 
-    @pytest.mark.parametrize(
-        "name", ["two words.png", "žluťoučký.png", "a[1]*.png", "日本.png", "x" * 200 + ".PNG"]
-    )
+    @pytest.mark.parametrize("name", ["two words.png", "žluťoučký.png", "a[1]*.png", "日本.png", "x" * 200 + ".PNG"])
     def test_odd_names(self, tmp_path, name):
         Image.fromarray(picture(7)).save(tmp_path / name, format="png")
         (_, images, _), *_ = load_source(tmp_path / name)
@@ -151,7 +150,7 @@ class TestFaults:
     def test_wrong_types_name_what_is_accepted(self):
         with pytest.raises(ConfigTypeError, match=r"got a dict; it is a path .* PIL images"):
             load_source({})
-        with pytest.raises(ConfigTypeError, match="the list holds a Tensor; .* stack tensors"):
+        with pytest.raises(ConfigTypeError, match=r"the list holds a Tensor; .* stack tensors"):
             load_source([torch.zeros(3, 32, 32)])
         with pytest.raises(DataError, match="empty"):
             load_source([])
@@ -178,7 +177,7 @@ class TestMemory:
     def test_mixtures_keep_their_order(self, folder):
         mixed = [folder / "3.png", picture(99), Image.new("L", (5, 6), 50), str(folder / "1.png")]
         batches = list(load_source(mixed, batch=4))
-        assert [os.path.basename(p) for p in batches[0][0]] == ["3.png", "image1.jpg", "image2.jpg", "1.png"]
+        assert [Path(p).name for p in batches[0][0]] == ["3.png", "image1.jpg", "image2.jpg", "1.png"]
         assert [int(im.max()) for im in batches[0][1]] == [30, 99, 50, 10]
 
     def test_every_layout_becomes_three_channels_of_uint8(self):
@@ -196,7 +195,7 @@ class TestMemory:
         "image", [np.zeros((3, 8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8), np.zeros((8, 8, 3))]
     )
     def test_what_is_no_image_array(self, image):
-        with pytest.raises(DataError, match="image0.jpg: got"):
+        with pytest.raises(DataError, match=r"image0\.jpg: got"):
             list(load_source(image))
 
     def test_tensors_are_one_batch(self):
@@ -261,10 +260,14 @@ class TestVideos:
         assert kinds == [(None, 1), ("video", 5), (None, 1)]
 
     def test_cut_and_broken_videos_end(self, clip, caplog):
+        rng = np.random.default_rng(0)
+        writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+        for _ in range(20):
+            writer.write(rng.integers(0, 255, (240, 320, 3), np.uint8))
+        writer.release()
         data = clip.read_bytes()
         clip.write_bytes(data[: len(data) * 2 // 3])
-        count = sum(len(paths) for paths, _, _ in load_source(clip))
-        assert 1 <= count < 5
+        assert 1 <= sum(len(paths) for paths, _, _ in load_source(clip)) < 20
         clip.write_bytes(b"nothing")
         with pytest.raises(DataError, match="not a video"):
             list(load_source(clip))

@@ -72,7 +72,8 @@ def test_cosine_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("warmup", "batches", "epochs", "length"), [(3, 3, 2, 3), (0, 50, 100, 0), (3, 13, 30, 100), (3, 50, 100, 150)]
+    ("warmup", "batches", "epochs", "length"),
+    [(3, 3, 2, 3), (0, 50, 100, 0), (3, 13, 30, 100), (3, 50, 100, 150)],
 )
 def test_warmup_length(warmup: float, batches: int, epochs: int, length: int) -> None:
     assert warmup_length(warmup, batches, epochs) == length
@@ -81,7 +82,12 @@ def test_warmup_length(warmup: float, batches: int, epochs: int, length: int) ->
 def test_warm_up_interpolates_rates_and_momentum(net: nn.Module) -> None:
     optimizer = build_optimizer(net, "SGD", 0.01, 0.937, 0.0)
     schedule = Schedule(
-        optimizer, linear_decay(10, 0.01), warmup_iterations=100, bias_lr=0.1, momentum_start=0.8, momentum=0.937
+        optimizer,
+        linear_decay(10, 0.01),
+        warmup_iterations=100,
+        bias_lr=0.1,
+        momentum_start=0.8,
+        momentum=0.937,
     )
     schedule.set_epoch(0)
     assert schedule.warm_up(0, 0) == 0

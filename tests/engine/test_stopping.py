@@ -36,6 +36,11 @@ def test_time_budget_estimates_epochs_from_their_mean_duration() -> None:
     assert not TimeBudget(None).is_limited
 
 
+def interrupt_and_wait() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.5)
+
+
 def test_first_signal_sets_a_flag_and_the_second_acts() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
@@ -43,8 +48,7 @@ def test_first_signal_sets_a_flag_and_the_second_acts() -> None:
         assert interrupts.received == signal.SIGINT
         assert isinstance(interrupts.exception(), KeyboardInterrupt)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            interrupt_and_wait()
 
 
 def test_sigterm_becomes_the_exit_status_of_the_shell() -> None:

@@ -92,6 +92,7 @@ def test_onnx_simplify_shrinks_the_graph(run):
     assert small < large
 
 
+@pytest.mark.slow
 def test_onnx_newest_operator_sets_come_from_the_other_exporter(run, detector):
     path = run(format="onnx", opset=21, dynamic=True)
     assert onnx.load(path).opset_import[0].version == 21
@@ -200,9 +201,7 @@ def test_a_failing_conversion_leaves_the_older_artefact(detector, tmp_path, monk
                 path.write_bytes(b"half of it")
                 raise RuntimeError("the converter broke")
 
-            register.register(
-                "broken", ExportFormat("Broken", "broken", ".onnx", cpu=True, gpu=False, export=export)
-            )
+            register.register("broken", ExportFormat("Broken", "broken", ".onnx", cpu=True, gpu=False, export=export))
 
     exporter = Exporter(overrides={"format": "broken", "model": str(tmp_path / "m.pt"), "imgsz": 32})
     exporter.manager.register(Broken(), "broken")
@@ -230,9 +229,7 @@ def test_a_plugin_may_write_a_folder_and_replace_it(detector, tmp_path):
             register.register("folder", record, aliases=("dir",))
 
     for batch, name in ((1, "folder"), (2, "dir")):
-        exporter = Exporter(
-            overrides={"format": name, "model": str(tmp_path / "m.pt"), "imgsz": 32, "batch": batch}
-        )
+        exporter = Exporter(overrides={"format": name, "model": str(tmp_path / "m.pt"), "imgsz": 32, "batch": batch})
         exporter.manager.register(Folder(), "folder")
         path = Path(exporter(model=detector))
         assert path == tmp_path / "m_folder"
@@ -243,9 +240,7 @@ def test_a_plugin_may_write_a_folder_and_replace_it(detector, tmp_path):
 def test_a_place_that_takes_no_files(detector, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"could not be written.*bytes are free"):
-        Exporter(overrides={"format": "torchscript", "model": str(tmp_path / "file/m.pt"), "imgsz": 32})(
-            model=detector
-        )
+        Exporter(overrides={"format": "torchscript", "model": str(tmp_path / "file/m.pt"), "imgsz": 32})(model=detector)
 
 
 def test_table_of_formats():

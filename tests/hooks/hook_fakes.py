@@ -24,9 +24,7 @@ class FakeEntryPoint:
 
     @property
     def dist(self) -> Any:
-        return SimpleNamespace(
-            name=self.distribution or f"dist-{self.name}", version=self.version, metadata=None
-        )
+        return SimpleNamespace(name=self.distribution or f"dist-{self.name}", version=self.version, metadata=None)
 
     def load(self) -> Any:
         self.loads += 1

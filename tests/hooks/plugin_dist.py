@@ -86,9 +86,7 @@ def install_plugin(
     package.mkdir(parents=True)
     package.joinpath("__init__.py").write_text(source)
     project.joinpath("pyproject.toml").write_text(
-        PYPROJECT.format(
-            distribution=distribution, version=version, name=name, module=module, attribute=attribute
-        )
+        PYPROJECT.format(distribution=distribution, version=version, name=name, module=module, attribute=attribute)
     )
     wheels = folder / "dist"
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], cwd=project)

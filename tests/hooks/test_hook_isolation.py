@@ -44,9 +44,7 @@ def test_a_plugin_that_raises_is_off_and_the_rest_runs(event, error, make_manage
 
 
 def test_a_plugin_that_is_off_gets_no_teardown(make_manager, component):
-    plugin = type(
-        "P", (), {"on_train_start": lambda self: 1 / 0, "teardown": recorder("P", "teardown").teardown}
-    )
+    plugin = type("P", (), {"on_train_start": lambda self: 1 / 0, "teardown": recorder("P", "teardown").teardown})
     hooks = make_manager(("p", plugin)).bind(component)
     hooks.on_train_start(trainer=component)
     hooks.teardown(trainer=component)
@@ -205,9 +203,7 @@ def test_failing_state_methods_are_contained(make_manager):
     def fail(self, state=None):
         raise RuntimeError("no")
 
-    manager = make_manager(
-        ("a", type("A", (), {"state_dict": fail})), ("b", type("B", (), {"load_state_dict": fail}))
-    )
+    manager = make_manager(("a", type("A", (), {"state_dict": fail})), ("b", type("B", (), {"load_state_dict": fail})))
     manager.load_state_dict({"b": {}})
     assert manager.state_dict() == {"b": {}}
     assert [report.state for report in manager.plugins()] == ["off", "off"]

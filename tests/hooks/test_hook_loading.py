@@ -52,9 +52,7 @@ def test_selection_by_argument_beats_the_environment(make_manager, monkeypatch):
 
 @pytest.mark.parametrize("select", ["wandbb", "-wandbb", "wandb,wandbb"])
 def test_unknown_name_in_a_selection(select, make_manager, monkeypatch):
-    with pytest.raises(
-        ConfigError, match=r"plugins='.*no plugin 'wandbb'.*Did you mean 'wandb'.*clearml, mlflow"
-    ):
+    with pytest.raises(ConfigError, match=r"plugins='.*no plugin 'wandbb'.*Did you mean 'wandb'.*clearml, mlflow"):
         make_manager(*three(), select=select)
     monkeypatch.setenv("YOLOCORE_PLUGINS", select)
     with pytest.raises(ConfigError, match="YOLOCORE_PLUGINS"):
@@ -257,9 +255,7 @@ def test_the_name_of_a_built_in_is_taken(make_manager):
     ]
 
 
-@pytest.mark.parametrize(
-    ("required", "state"), [(">=0.0.1", "active"), (">=99,<100", "broken"), ("new", "broken")]
-)
+@pytest.mark.parametrize(("required", "state"), [(">=0.0.1", "active"), (">=99,<100", "broken"), ("new", "broken")])
 def test_core_version_required_by_a_plugin(required, state, make_manager):
     (report,) = make_manager(("x", recorder("x", "on_train_end", requires_yolocore=required))).plugins()
     assert report.state == state
@@ -283,9 +279,7 @@ def test_installed_metadata_is_read_once(monkeypatch):
     import importlib_metadata
 
     calls = []
-    monkeypatch.setattr(
-        importlib_metadata, "entry_points", lambda **k: calls.append(k) or [FakeEntryPoint("x")]
-    )
+    monkeypatch.setattr(importlib_metadata, "entry_points", lambda **k: calls.append(k) or [FakeEntryPoint("x")])
     rescan()
     try:
         assert entry_point_names() == entry_point_names() == ("x",)
@@ -329,15 +323,11 @@ def test_secrets_are_not_repeated(make_manager):
 
 
 def test_arguments_for_nobody(make_manager):
-    with pytest.raises(
-        ConfigError, match=r"wandbb\.project: no plugin 'wandbb' is installed. Did you mean 'wandb'"
-    ):
+    with pytest.raises(ConfigError, match=r"wandbb\.project: no plugin 'wandbb' is installed. Did you mean 'wandb'"):
         make_manager(("wandb", Tracked), arguments={"wandbb": {"project": "x"}})
     with pytest.raises(ConfigError, match=r"plain\.x: the plugin 'plain' takes no arguments"):
         make_manager(("plain", recorder("plain", "on_train_end")), arguments={"plain": {"x": 1}})
-    blocked = make_manager(
-        ("wandb", Tracked), arguments={"wandb": {"every": 0}}, permitted=lambda _: (False, "no")
-    )
+    blocked = make_manager(("wandb", Tracked), arguments={"wandb": {"every": 0}}, permitted=lambda _: (False, "no"))
     assert blocked.plugins()[0].state == "blocked"
 
 

@@ -72,9 +72,7 @@ def test_a_value_of_the_wrong_type_is_refused(kind, make_manager):
 
 def test_looking_up_an_unknown_name(make_manager):
     registry = make_manager(("p", registering("modules", "Conv", "C2f"))).registry("modules")
-    with pytest.raises(
-        PluginError, match=r"unknown layer 'Konv'. Did you mean 'Conv'\? Known: C2f, Conv."
-    ) as caught:
+    with pytest.raises(PluginError, match=r"unknown layer 'Konv'. Did you mean 'Conv'\? Known: C2f, Conv.") as caught:
         registry["Konv"]
     assert isinstance(caught.value, KeyError)
     assert "Konv" not in registry
@@ -117,9 +115,7 @@ def commands_of(*names: str, group: str = "") -> type:
 
 
 def names_of(app):
-    return [
-        entry.name or entry.callback.__name__ for entry in (*app.registered_commands, *app.registered_groups)
-    ]
+    return [entry.name or entry.callback.__name__ for entry in (*app.registered_commands, *app.registered_groups)]
 
 
 def test_commands(make_manager):

@@ -1,4 +1,4 @@
-"""The detection validator, mostly with an oracle in place of the network so that the right answer is known."""
+"""The detection validator, mostly with an oracle for a network, so that the right answer is known."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_given_loader_is_used(arguments, network):
 
 
 def test_missing_split_names_those_present(oracle):
-    with pytest.raises(ConfigError, match="'test'.*has train, val"):
+    with pytest.raises(ConfigError, match=r"'test'.*has train, val"):
         oracle(split="test")
 
 
@@ -278,7 +278,7 @@ def test_test_time_augmentation_is_announced_as_missing(oracle, caplog):
     assert "augment" in caplog.text
 
 
-# files -------------------------------------------------------------------------------------------------------
+# files --------------------------------------------------------------------------------
 
 
 def rows(path: Path) -> np.ndarray:
@@ -317,35 +317,33 @@ def test_hybrid_labels_add_what_nobody_labelled_and_change_no_metric(oracle, sha
         np.testing.assert_allclose(lines[: len(own), 1:], own[:, 1:5], atol=0.02)
 
 
-def test_json_and_the_coco_statistics(oracle, shapes, monkeypatch):
-    monkeypatch.setattr(Oracle, "shift", 3.0)
-    images, annotations = [], []
+@pytest.fixture
+def coco_truth(shapes):
+    """The labels of the validation pictures as COCO JSON in the dataset; removed afterwards."""
+    truth: dict = {"info": {}, "images": [], "annotations": []}
+    truth["categories"] = [{"id": i, "name": str(i)} for i in range(1, 5)]
     for file in sorted((shapes.parent / "images" / "val").iterdir()):
         h, w = cv2.imread(str(file)).shape[:2]
-        identity = int(file.stem) if file.stem.isdecimal() else file.stem
-        images.append({"id": identity, "width": w, "height": h, "file_name": file.name})
+        truth["images"].append({"id": int(file.stem), "width": w, "height": h, "file_name": file.name})
         for c, x, y, bw, bh in rows(shapes.parent / "labels" / "val" / f"{file.stem}.txt"):
-            box = [(x - bw / 2) * w, (y - bh / 2) * h, bw * w, bh * h]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": identity,
-                    "category_id": int(c) + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
-    folder = shapes.parent / "annotations"
-    folder.mkdir(exist_ok=True)
-    categories = [{"id": i, "name": str(i)} for i in range(1, 5)]
-    truth = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances_val.json").write_text(json.dumps(truth))
+            row = {"id": len(truth["annotations"]) + 1, "image_id": int(file.stem), "category_id": int(c) + 1}
+            row |= {"bbox": [(x - bw / 2) * w, (y - bh / 2) * h, bw * w, bh * h], "area": bw * w * bh * h}
+            truth["annotations"].append(row | {"iscrowd": 0})
+    file = shapes.parent / "annotations" / "instances_val.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(truth))
+    yield truth
+    file.unlink()
+    file.parent.rmdir()
+
+
+def test_json_and_the_coco_statistics(oracle, coco_truth, monkeypatch):
+    monkeypatch.setattr(Oracle, "shift", 2.6)
     validator = oracle(save_json=True)
     records = json.loads((validator.save_dir / "predictions.json").read_text())
     assert list(records[0]) == ["image_id", "file_name", "category_id", "bbox", "score"]
     assert {r["category_id"] for r in records} <= {1, 2, 3, 4}
-    assert len(records) == len(annotations) + 6
+    assert len(records) == len(coco_truth["annotations"]) + 6
     assert validator.result["coco/AP"] == pytest.approx(validator.result[MAP], abs=2e-3)
     assert validator.result["coco/AP50"] == pytest.approx(validator.result[KEYS[2]], abs=1e-4)
 
@@ -393,7 +391,7 @@ def test_without_plots_nothing_is_drawn(oracle):
     assert list(validator.save_dir.iterdir()) == []
 
 
-# shards ------------------------------------------------------------------------------------------------------
+# shards --------------------------------------------------------------------------------
 
 
 def test_counters_of_two_ranks_merge_to_the_whole(oracle, arguments, network, monkeypatch):
@@ -412,12 +410,42 @@ def test_counters_of_two_ranks_merge_to_the_whole(oracle, arguments, network, mo
         part = Half(args={**arguments, "save_json": True})
         part.rank = rank
         result = part(model=network)
-        assert part.seen == 3
         assert bool(result) is (rank == 0)
         ranks.append(part)
     main, other = ranks
+    assert 0 < main.seen < 6
     main.merge([other.counters()])
     assert main.get_stats() == pytest.approx(whole.result)
     assert main.seen == 6
     assert (main.confusion_matrix.matrix == whole.confusion_matrix.matrix).all()
     assert len(main.jdict) == len(whole.jdict)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_a_trained_network_on_photographs_scores_what_pycocotools_finds(shared_dir, tmp_path):
+    state = np.load(shared_dir / "bench" / "reference" / "yolo11n_state.npz")
+    model = DetectionModel("yolo11n.yaml", nc=80, verbose=False)
+    model.load({k: torch.from_numpy(state[k].astype(np.float32)) for k in state.files})
+    data = shared_dir / "data" / "coco128"
+    args = {"data": str(data / "data.yaml"), "imgsz": 320, "rect": True, "batch": 8, "device": "cpu"}
+    validator = DetectionValidator(args={**args, "save_json": True, "save_dir": str(tmp_path)})
+    result = validator(model=model)
+    assert result[MAP] > 0.4
+
+    truth: dict = {"info": {}, "images": [], "annotations": []}
+    truth["categories"] = [{"id": i} for i in validator.class_map]
+    for file in sorted((data / "images" / "val").iterdir()):
+        h, w = cv2.imread(str(file)).shape[:2]
+        truth["images"].append({"id": outputs.image_id(str(file)), "width": w, "height": h})
+        labels = data / "labels" / "val" / f"{file.stem}.txt"
+        for c, x, y, bw, bh in rows(labels) if labels.exists() else ():
+            row = {"id": len(truth["annotations"]) + 1, "image_id": int(file.stem), "iscrowd": 0}
+            row |= {"category_id": validator.class_map[int(c)], "area": bw * w * bh * h}
+            row |= {"bbox": [(x - bw / 2) * w, (y - bh / 2) * h, bw * w, bh * h]}
+            truth["annotations"].append(row)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    images = [image["id"] for image in truth["images"]]
+    coco = outputs.coco_statistics(tmp_path / "truth.json", validator.jdict, images)
+    assert coco["coco/AP"] == pytest.approx(result[MAP], abs=1e-4)
+    assert coco["coco/AP50"] == pytest.approx(result[KEYS[2]], abs=1e-4)

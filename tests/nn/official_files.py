@@ -63,7 +63,7 @@ class Foreign:
                     sys.modules[name] = module
 
     def disguise(self, module: nn.Module, **state: Any) -> Any:
-        """Return ``module`` as the object an official file would hold: our classes renamed, torch's as they are."""
+        """Return ``module`` as an official file holds it: our classes renamed, torch's as they are."""
         children = OrderedDict((name, self.disguise(child)) for name, child in module._modules.items())
         if type(module).__module__.startswith("torch."):
             for name, child in children.items():

@@ -31,9 +31,7 @@ from yolocore.nn.checkpoint import (
 class Tiny(nn.Module):
     """A network with the attributes of a detection model and a known arithmetic."""
 
-    def __init__(
-        self, yaml: dict[str, Any], ch: int = 3, nc: int | None = None, verbose: bool = True
-    ) -> None:
+    def __init__(self, yaml: dict[str, Any], ch: int = 3, nc: int | None = None, verbose: bool = True) -> None:
         super().__init__()
         self.yaml = dict(yaml)
         self.nc = nc or yaml["nc"]
@@ -84,9 +82,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_round_trip_keeps_everything_bit_for_bit(model, training, tmp_path):
-    payload = native_payload(
-        model, {"imgsz": 320, "data": "x.yaml"}, training=training, metadata={"epoch": 2}
-    )
+    payload = native_payload(model, {"imgsz": 320, "data": "x.yaml"}, training=training, metadata={"epoch": 2})
     path = write_checkpoint(tmp_path / "wéights" / "last run.pt", payload)
     read = read_checkpoint(path)
     assert (read.kind, read.task, read.nc, read.stride, read.imgsz, read.epoch) == (
@@ -235,7 +231,7 @@ def test_every_cut_is_noticed(model, tmp_path):
 def test_a_newer_format_says_so(model, tmp_path):
     path = tmp_path / "future.pt"
     torch.save({**native_payload(model), "format": "yolocore", "version": 99}, path)
-    with pytest.raises(CheckpointError, match="version 99.*update yolocore"):
+    with pytest.raises(CheckpointError, match=r"version 99.*update yolocore"):
         read_checkpoint(path)
 
 
@@ -360,7 +356,4 @@ def test_reading_is_quick_and_aliases_stay_small(model, tmp_path):
     path = write_checkpoint(tmp_path / "last.pt", payload)
     assert path.stat().st_size < 25_000
     read = read_checkpoint(path).training
-    assert all(
-        torch.equal(shared, tensor)
-        for tensor in itertools.chain(read["model"].values(), read["ema"].values())
-    )
+    assert all(torch.equal(shared, tensor) for tensor in itertools.chain(read["model"].values(), read["ema"].values()))

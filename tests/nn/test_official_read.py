@@ -259,9 +259,7 @@ def test_a_list_in_a_real_container_and_a_cut_file(network, tmp_path):
         read_checkpoint(tmp_path / "program.pt")
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda d: d, lambda d: {"state_dict": d, "epoch": 3}, lambda d: {"model": d}]
-)
+@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: {"state_dict": d, "epoch": 3}, lambda d: {"model": d}])
 def test_plain_state_dicts(network, tmp_path, wrap):
     state = OrderedDict(network.half().state_dict())
     network.float()
@@ -326,18 +324,14 @@ def test_the_genuine_sample(shared_dir, tmp_path):
     with zipfile.ZipFile(path) as archive:  # storage 0 is the first convolution, by hand
         raw = np.frombuffer(archive.read("best/data/0"), np.float16).astype(np.float32)
     np.testing.assert_array_equal(read.state_dict["model.0.conv.weight"].numpy().ravel(), raw)
-    parameters = sum(
-        v.numel() for k, v in read.state_dict.items() if not k.endswith(("mean", "var", "tracked"))
-    )
+    parameters = sum(v.numel() for k, v in read.state_dict.items() if not k.endswith(("mean", "var", "tracked")))
     assert parameters == 2_812_104 - 990 * 1281  # the published count, less the rows of 990 classes
 
 
 def test_an_official_network_survives_our_own_format(network, tmp_path):
     foreign, tree = official(network)
     read = read_checkpoint(foreign.save(tree, tmp_path / "theirs.pt"))
-    path = write_checkpoint(
-        tmp_path / "ours.pt", native_payload(build_model(read, DetectionModel), read.train_args)
-    )
+    path = write_checkpoint(tmp_path / "ours.pt", native_payload(build_model(read, DetectionModel), read.train_args))
     again = read_checkpoint(path)
     assert again.imgsz == 320
     assert all(torch.equal(again.state_dict[k], v) for k, v in read.state_dict.items())

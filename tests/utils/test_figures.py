@@ -55,24 +55,18 @@ def test_confusion_matrix(tmp_path, n, normalized):
 
 
 def test_empty_confusion_matrix(tmp_path):
-    assert figures.plot_confusion_matrix(
-        np.zeros((4, 4)), [*CLASSES, "background"], tmp_path / "cm.png"
-    ).exists()
+    assert figures.plot_confusion_matrix(np.zeros((4, 4)), [*CLASSES, "background"], tmp_path / "cm.png").exists()
 
 
 @pytest.mark.parametrize("objects", [0, 1, 1500])
 def test_label_statistics(tmp_path, objects):
     rng = np.random.default_rng(0)
-    path = figures.plot_labels(
-        rng.random((objects, 4)), rng.integers(3, size=objects), NAMES, tmp_path / "labels.jpg"
-    )
+    path = figures.plot_labels(rng.random((objects, 4)), rng.integers(3, size=objects), NAMES, tmp_path / "labels.jpg")
     assert picture(path).shape == (1080, 1320, 3)
 
 
 def test_label_statistics_of_rotated_boxes_ignore_the_angle(tmp_path):
-    assert figures.plot_labels(
-        np.random.default_rng(0).random((5, 5)), np.zeros(5), NAMES, tmp_path / "l.jpg"
-    ).exists()
+    assert figures.plot_labels(np.random.default_rng(0).random((5, 5)), np.zeros(5), NAMES, tmp_path / "l.jpg").exists()
 
 
 CSV = """epoch,time,train/box_loss,metrics/mAP50(B),val/box_loss,lr/pg0,lr/pg1,extra

@@ -98,9 +98,7 @@ def synthetic(
                 found.append({"image_id": image, "category_id": cls, "bbox": box.tolist()})
         for _ in range(rng.integers(0, per_image)):
             box = [*rng.uniform(0, 400, 2), *rng.uniform(5, 100, 2)]
-            found.append(
-                {"image_id": image, "category_id": int(rng.integers(NC)), "bbox": [float(v) for v in box]}
-            )
+            found.append({"image_id": image, "category_id": int(rng.integers(NC)), "bbox": [float(v) for v in box]})
     for detection in found:
         score = rng.random()
         detection["score"] = float(round(score, 1) if ties else score)

@@ -122,9 +122,7 @@ def test_letterbox_round_trip(kind):
     pad_x, pad_y = 0, 183
     original = make([[20.5, 10.25, 300, 200]], kind)
     offset = make([pad_x, pad_y, pad_x, pad_y], kind)
-    check(
-        ops.scale_boxes((640, 640), original * gain + offset, shape), np.asarray(original), original, tol=1e-3
-    )
+    check(ops.scale_boxes((640, 640), original * gain + offset, shape), np.asarray(original), original, tol=1e-3)
 
 
 def test_segments2boxes():
@@ -170,13 +168,10 @@ def test_rotated_boxes(kind):
 
 def test_minimum_rectangle_of_random_rotated_boxes():
     rng = np.random.default_rng(0)
-    boxes = np.column_stack(
-        [rng.uniform(50, 90, (40, 2)), rng.uniform(5, 30, (40, 2)), rng.uniform(-4, 4, 40)]
-    )
+    boxes = np.column_stack([rng.uniform(50, 90, (40, 2)), rng.uniform(5, 30, (40, 2)), rng.uniform(-4, 4, 40)])
     fitted = ops.xyxyxyxy2xywhr(ops.xywhr2xyxyxyxy(boxes).reshape(-1, 8))
     corners = [
-        np.sort(ops.xywhr2xyxyxyxy(b).round(1).view([("x", float), ("y", float)]), axis=1)
-        for b in (boxes, fitted)
+        np.sort(ops.xywhr2xyxyxyxy(b).round(1).view([("x", float), ("y", float)]), axis=1) for b in (boxes, fitted)
     ]
     for a, b in zip(*corners, strict=True):
         np.testing.assert_allclose(a["x"], b["x"], atol=0.2)

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS: Final = ("train", "val", "test")
 SHOWN: Final = 20
-Words = Annotated[
-    list[str] | None, typer.Argument(help="data=FILE, and task= or strict=True.", show_default=False)
-]
+Words = Annotated[list[str] | None, typer.Argument(help="data=FILE, and task= or strict=True.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -72,8 +70,7 @@ def _scan_all(config: Config, task: str) -> list[ScanReport]:
     info: Any = resolve_dataset(str(config.data), task, settings)
     splits = [split for split in SPLITS if info.get(split)]
     return [
-        scan(info, split, task=task, strict=config.strict, max_pixels=settings["max_pixels"])[1]
-        for split in splits
+        scan(info, split, task=task, strict=config.strict, max_pixels=settings["max_pixels"])[1] for split in splits
     ]
 
 
@@ -97,9 +94,7 @@ def _show(reports: list[ScanReport], data: str, task: str, faults: int) -> None:
     console.print(table)
     for report in reports:
         _show_findings(report)
-    console.print(
-        Text(f"usable, {faults} faults", style="yellow") if faults else Text("no faults", style="green")
-    )
+    console.print(Text(f"usable, {faults} faults", style="yellow") if faults else Text("no faults", style="green"))
 
 
 def _show_findings(report: ScanReport) -> None:

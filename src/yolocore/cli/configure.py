@@ -17,9 +17,7 @@ from yolocore.config.settings import get_settings
 from yolocore.config.settings_keys import SETTINGS, unknown_setting
 from yolocore.errors import ConfigError, did_you_mean
 
-Words = Annotated[
-    list[str] | None, typer.Argument(help="key=value, reset, or a key to print.", show_default=False)
-]
+Words = Annotated[list[str] | None, typer.Argument(help="key=value, reset, or a key to print.", show_default=False)]
 CfgWords = Annotated[
     list[str] | None, typer.Argument(help="'schema', or a mode and key=value to merge.", show_default=False)
 ]
@@ -53,9 +51,7 @@ def _split(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
         hint = did_you_mean(word, [*SETTINGS, "reset"])
-        raise ConfigError(
-            f"{word!r} changes nothing; write key=value, reset, or the name of a setting.{hint}"
-        )
+        raise ConfigError(f"{word!r} changes nothing; write key=value, reset, or the name of a setting.{hint}")
     return key.strip(), value.strip().strip("'\"")
 
 
@@ -115,9 +111,7 @@ def _default_yaml() -> str:
     """Return the schema's defaults as YAML, with a comment above every argument."""
     from yolocore.config.schema import ARGUMENTS
 
-    lines = [
-        "# Every argument of yolocore with its default. Keep what you change; pass the file as cfg=FILE."
-    ]
+    lines = ["# Every argument of yolocore with its default. Keep what you change; pass the file as cfg=FILE."]
     group = ""
     for argument in ARGUMENTS.values():
         if argument.group != group:

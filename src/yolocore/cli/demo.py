@@ -19,8 +19,8 @@ def demo(
     epochs: Annotated[int, typer.Option(help="Passes over the 64 training pictures.")] = EPOCHS,
 ) -> None:
     """Train, validate, predict and export on the built-in shapes; a few minutes on a laptop's CPU."""
-    from yolocore import YOLO  # noqa: PLC0415 (loads torch)
-    from yolocore.data.shapes import ensure_shapes  # noqa: PLC0415 (loads OpenCV)
+    from yolocore import YOLO
+    from yolocore.data.shapes import ensure_shapes
 
     started = time.monotonic()
     data = ensure_shapes("detect")
@@ -46,15 +46,11 @@ def demo(
     exported = YOLO(best).export(format="onnx", imgsz=IMGSZ)
     again = list(YOLO(exported).predict(pictures[0], imgsz=IMGSZ))
 
-    table = Table(
-        title=f"yolo demo: {time.monotonic() - started:.0f} s", show_header=False, title_justify="left"
-    )
+    table = Table(title=f"yolo demo: {time.monotonic() - started:.0f} s", show_header=False, title_justify="left")
     table.add_row("dataset", str(data))
     table.add_row("run", str(model.trainer.save_dir))
     table.add_row("best weights", str(best))
     table.add_row("validation", f"mAP50 {metrics.box.map50:.3f}, mAP50-95 {metrics.box.map:.3f}")
-    table.add_row(
-        "predictions", f"{results[0].save_dir} ({sum(len(r) for r in results)} objects in 4 pictures)"
-    )
+    table.add_row("predictions", f"{results[0].save_dir} ({sum(len(r) for r in results)} objects in 4 pictures)")
     table.add_row("ONNX", f"{exported} ({len(again[0])} objects in the first picture)")
     Console(width=100).print(table)

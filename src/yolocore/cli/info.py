@@ -45,7 +45,7 @@ def checks() -> None:
     """Print what a bug report needs: versions, processor, memory, devices, plugins."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in _facts():
         table.add_row(name, value)
     output().print(table)

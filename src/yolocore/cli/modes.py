@@ -52,13 +52,15 @@ def _parse(words: Sequence[str], commands: Sequence[str]) -> CommandLine:
     try:
         return parse_cli_tokens(words, commands=commands)
     except ConfigError:
-        tasks = _plugin_tasks() if entry_point_names() else ()
+        tasks = _plugin_tasks()
         if not any(word in tasks for word in words):
             raise
         return parse_cli_tokens(words, (*TASKS, *tasks))
 
 
 def _plugin_tasks() -> tuple[str, ...]:
+    if not entry_point_names():
+        return ()
     manager = HookManager(kind="cli", permitted=permitted_by(get_settings()))
     return tuple(manager.registry("tasks"))
 
@@ -66,14 +68,13 @@ def _plugin_tasks() -> tuple[str, ...]:
 def _no_mode(line: CommandLine) -> ConfigError:
     task = f"{line.task} " if line.task else ""
     return ConfigError(
-        f"no mode is given; modes are {', '.join(MODES)}. "
-        f"For example: yolo {task}train data=shapes.yaml epochs=10"
+        f"no mode is given; modes are {', '.join(MODES)}. For example: yolo {task}train data=shapes.yaml epochs=10"
     )
 
 
 def _check(line: CommandLine, mode: str) -> tuple[str, Config]:
     """Validate every argument and look for every file, quietly: the engines will say what is worth saying."""
-    tasks = () if line.task in {None, *TASKS} else (str(line.task),)
+    tasks = () if line.task in {None, *TASKS} else _plugin_tasks()
     overrides = {**line.overrides, **({"task": line.task} if line.task else {})}
     logger = logging.getLogger("yolocore")
     level = logger.level
@@ -90,11 +91,7 @@ def _check(line: CommandLine, mode: str) -> tuple[str, Config]:
 
 def _model(config: Config, task: str | None) -> str:
     if config.mode == "train" and config.resume:
-        return (
-            str(config.resume)
-            if isinstance(config.resume, str)
-            else config.model or str(_newest_checkpoint())
-        )
+        return str(config.resume) if isinstance(config.resume, str) else config.model or str(_newest_checkpoint())
     return config.model or default_model(task, config.mode)
 
 
@@ -102,9 +99,7 @@ def _newest_checkpoint() -> Path:
     runs = Path(get_settings()["runs_dir"]).expanduser()
     found = sorted(runs.rglob("weights/last.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise MissingFileError(
-            f"resume: no last.pt below {runs.absolute()}; give its path: resume=path/to/last.pt"
-        )
+        raise MissingFileError(f"resume: no last.pt below {runs.absolute()}; give its path: resume=path/to/last.pt")
     return found[-1]
 
 

@@ -53,9 +53,7 @@ def list_plugins(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(reports)
     elif not reports:
-        print(
-            "no plugin is installed; a plugin is a distribution with an entry point in 'yolocore.callbacks'"
-        )
+        print("no plugin is installed; a plugin is a distribution with an entry point in 'yolocore.callbacks'")
     else:
         _print_table(
             ("name", "distribution", "version", "state", "why", "hooks"),

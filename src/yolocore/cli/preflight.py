@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from glob import glob, has_magic
 from importlib.resources import files
 from pathlib import Path
@@ -109,18 +110,21 @@ def check_source(source: Any) -> None:
     if not isinstance(source, str) or NAMED_SOURCE.match(source):
         return
     path = Path(source).expanduser()
+    shown = textwrap.shorten(repr(source), 200)
     try:
-        found = path.exists() or (has_magic(source) and bool(glob(source, recursive=True)))  # noqa: PTH207 (may be absolute)
+        found = path.exists() or (has_magic(source) and _matches(source))
     except OSError as error:
-        raise ConfigError(f"source={source!r}: {error.strerror}") from error
+        raise ConfigError(f"source={shown}: {error.strerror}") from error
     if found:
         return
     if has_magic(source):
-        raise MissingFileError(f"source={source!r}: no file matches this pattern in {Path.cwd()}")
+        raise MissingFileError(f"source={shown}: no file matches this pattern in {Path.cwd()}")
     folder = path.absolute().parent
     while not folder.is_dir():
         folder = folder.parent
     hint = did_you_mean(path.name, [p.name for p in folder.iterdir()])
-    raise MissingFileError(
-        f"source={source!r}: no such file or folder; {folder} is the part that exists.{hint}"
-    )
+    raise MissingFileError(f"source={shown}: no such file or folder; {folder} is the part that exists.{hint}")
+
+
+def _matches(pattern: str) -> bool:
+    return bool(glob(pattern, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RUN_ERRORS: Final = (NonFiniteLossError, ExportError)  # the command was right, the run was not
-DISK_ERRORS: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
-)
+DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 USAGE_ERROR: type[Any] = next(  # of whichever copy of click this typer uses
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )

@@ -65,13 +65,14 @@ def _pairs(tokens: list[str]) -> list[tuple[str, str | None]]:
         elif KEY.fullmatch(token) and tokens and tokens[0].strip().startswith("="):
             found.append((_key(token), _take_value(tokens.pop(0).strip()[1:], tokens)))
         elif token.startswith("--") and KEY.fullmatch(token):
-            found.append(_option(_key(token.removeprefix("--")), tokens))
+            found.append(_option(_key(token), tokens))
         elif token.rstrip(","):
             found.append((token.rstrip(","), None))
     return found
 
 
 def _key(text: str) -> str:
+    text = text.removeprefix("--")
     name = text.replace("-", "_")
     return name if name in ARGUMENTS else text
 
@@ -164,9 +165,7 @@ class _Reader:
             return ConfigError(f"{word!r} stands alone. Did you mean {key}={word}?")
         flags = [name for name, argument in ARGUMENTS.items() if argument.is_flag]
         hint = did_you_mean(word, [*MODES, *self.tasks, *self.commands, *flags])
-        return ConfigError(
-            f"{word!r} is no task, mode or on/off argument.{hint} 'yolo help' lists what there is."
-        )
+        return ConfigError(f"{word!r} is no task, mode or on/off argument.{hint} 'yolo help' lists what there is.")
 
 
 def _is_model(word: str) -> bool:

@@ -51,9 +51,7 @@ class Argument:
         """The accepted types and values in words."""
         if self.bounds and self.choices:
             return self.bounds
-        return (
-            f"{self.type} {self.bounds}".strip() if self.bounds[:1] in "<>" else f"{self.type}: {self.bounds}"
-        )
+        return f"{self.type} {self.bounds}".strip() if self.bounds[:1] in "<>" else f"{self.type}: {self.bounds}"
 
     def parse(self, text: str) -> Any:
         """Return the value that ``text``, typed at a prompt or set in the environment, stands for."""

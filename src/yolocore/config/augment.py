@@ -44,9 +44,7 @@ class AugmentArguments(Arguments):
     auto_augment: Literal["randaugment", "autoaugment", "augmix"] | None = arg(
         "randaugment", "Classification: augmentation policy; with one, the hsv jitter is left out.", modes="T"
     )
-    erasing: float = arg(
-        0.4, "Classification: probability of erasing a random rectangle.", modes="T", ge=0, le=0.9
-    )
+    erasing: float = arg(0.4, "Classification: probability of erasing a random rectangle.", modes="T", ge=0, le=0.9)
     crop_fraction: float = arg(
         1.0,
         "Classification: share of the resized image that the centre crop keeps.",

@@ -67,9 +67,7 @@ class CommonArguments(Arguments):
         modes="TVPKE",
         example="baseline",
     )
-    exist_ok: bool = arg(
-        False, "Write into an existing run directory instead of numbering a new one.", modes="TVPK"
-    )
+    exist_ok: bool = arg(False, "Write into an existing run directory instead of numbering a new one.", modes="TVPK")
     save: bool = arg(
         True,
         "Train: write checkpoints. Predict and track: write the annotated images and videos.",

@@ -101,32 +101,20 @@ def find_dataset_yaml(data: str | Path, *, datasets: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             if candidate.suffix.lower() not in YAML_SUFFIXES:
-                raise DataError(
-                    f"{candidate}: a dataset is described by a .yaml file, found {candidate.suffix!r}"
-                )
+                raise DataError(f"{candidate}: a dataset is described by a .yaml file, found {candidate.suffix!r}")
             return candidate.absolute()
     if candidates[0].is_dir():
         inside = sorted(p.name for p in candidates[0].iterdir() if p.suffix.lower() in YAML_SUFFIXES)
         hint = f" Use data={str(given / inside[0])!r}." if inside else ""
-        raise DataError(
-            f"{candidates[0]}: is a directory; data= names the YAML file that describes the set.{hint}"
-        )
+        raise DataError(f"{candidates[0]}: is a directory; data= names the YAML file that describes the set.{hint}")
     if any(c.exists() for c in candidates):
         raise DataError(f"{given}: is not a regular file")
     tried = "".join(f"\n  {candidate}" for candidate in candidates)
-    names = {
-        p.name
-        for c in candidates
-        if c.parent.is_dir()
-        for p in c.parent.iterdir()
-        if p.suffix in YAML_SUFFIXES
-    }
+    names = {p.name for c in candidates if c.parent.is_dir() for p in c.parent.iterdir() if p.suffix in YAML_SUFFIXES}
     hint = did_you_mean(given.name, names)
     if not given.suffix:
         hint = hint or f" A description ends in .yaml: data={str(given) + '.yaml'!r}?"
-    raise MissingFileError(
-        f"dataset {str(data)!r} not found. Searched:{tried}{chr(10) + hint.strip() if hint else ''}"
-    )
+    raise MissingFileError(f"dataset {str(data)!r} not found. Searched:{tried}{chr(10) + hint.strip() if hint else ''}")
 
 
 def is_packaged(path: Path) -> bool:
@@ -139,9 +127,7 @@ def _merge_validation(document: YamlDocument, values: dict[str, Any]) -> None:
         return
     alias = values.pop("validation")
     if values.get("val") not in (None, alias):
-        raise DataError(
-            f"{document.where('validation')}: both 'val' and 'validation' are given and differ; keep 'val'"
-        )
+        raise DataError(f"{document.where('validation')}: both 'val' and 'validation' are given and differ; keep 'val'")
     values["val"] = alias
 
 
@@ -155,20 +141,14 @@ def _warn_unknown(document: YamlDocument) -> None:
 def _check_plain_values(document: YamlDocument, values: dict[str, Any]) -> None:
     channels = values.get("channels")
     if channels is not None and (type(channels) is not int or not 1 <= channels <= 64):
-        raise DataError(
-            f"{document.where('channels')}: channels is {channels!r}; expected an integer from 1 to 64"
-        )
+        raise DataError(f"{document.where('channels')}: channels is {channels!r}; expected an integer from 1 to 64")
     path = values.get("path")
     if path is not None and not isinstance(path, str):
-        raise DataError(
-            f"{document.where('path')}: path is {path!r}; expected a text, e.g. path: ../datasets/mine"
-        )
+        raise DataError(f"{document.where('path')}: path is {path!r}; expected a text, e.g. path: ../datasets/mine")
     form = values.get("format")
     if form is not None and form not in FORMATS:
         hint = did_you_mean(str(form), FORMATS)
-        raise DataError(
-            f"{document.where('format')}: format is {form!r}; expected one of {', '.join(FORMATS)}.{hint}"
-        )
+        raise DataError(f"{document.where('format')}: format is {form!r}; expected one of {', '.join(FORMATS)}.{hint}")
     if values.get("download") is not None:
         logger.info("%s: 'download' is never executed by yolocore", document.where("download"))
 
@@ -234,9 +214,7 @@ def _resolve_splits(
         found[split] = [] if split in missing else [str(path) for path in paths]
     fatal = {split: tries for split, tries in missing.items() if split in required}
     if fatal:
-        raise MissingFileError(
-            missing_text(document.where(next(iter(fatal))), fatal, _advice(document, values, root))
-        )
+        raise MissingFileError(missing_text(document.where(next(iter(fatal))), fatal, _advice(document, values, root)))
     for split, searched in missing.items():
         logger.warning("%s: %s does not exist: %s", document.where(split), split, ", ".join(searched))
     return found, missing

@@ -27,22 +27,16 @@ def check_names(document: YamlDocument) -> tuple[dict[int, str], int]:
     given = document.values.get("names")
     if given is None:
         if nc is None:
-            raise DataKeyError(
-                f"{document.path}: neither 'names' nor 'nc' is given; add e.g. 'names: [cat, dog]'"
-            )
+            raise DataKeyError(f"{document.path}: neither 'names' nor 'nc' is given; add e.g. 'names: [cat, dog]'")
         return {index: f"class_{index}" for index in range(nc)}, nc
     names = _names_dict(document, given)
     if nc is not None and nc != len(names):
-        raise DataError(
-            f"{document.where('nc')}: nc is {nc} but names lists {len(names)} classes; correct or drop one"
-        )
+        raise DataError(f"{document.where('nc')}: nc is {nc} but names lists {len(names)} classes; correct or drop one")
     repeated = [name for name, count in Counter(names.values()).items() if count > 1]
     if repeated:
         places = [", ".join(str(i) for i, name in names.items() if name == twice) for twice in repeated]
         text = "; ".join(f"{name!r} ({place})" for name, place in zip(repeated, places, strict=True))
-        logger.warning(
-            "%s: class names given twice: %s; merge them or rename one", document.where("names"), text
-        )
+        logger.warning("%s: class names given twice: %s; merge them or rename one", document.where("names"), text)
     return names, len(names)
 
 
@@ -101,8 +95,7 @@ def check_keypoints(document: YamlDocument, *, required: bool) -> None:
         )
     if not _is_int_list(shape) or len(shape) != 2 or shape[0] < 1 or shape[1] not in (2, 3):
         raise DataError(
-            f"{document.where('kpt_shape')}: kpt_shape is {shape!r}; "
-            "expected [number of points, 2 or 3], e.g. [17, 3]"
+            f"{document.where('kpt_shape')}: kpt_shape is {shape!r}; expected [number of points, 2 or 3], e.g. [17, 3]"
         )
     flip: Any = document.values.get("flip_idx")
     if flip is None or flip == []:

@@ -85,9 +85,7 @@ def _split_directory(root: Path, split: str) -> Path | None:
 
 
 def _classes(folder: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _divide(root: Path) -> DatasetInfo:

@@ -47,9 +47,7 @@ class DatasetInfo(dict[str, Any]):
             raise MissingFileError(missing_text(self.yaml_file, {name: self.missing[name]}, ""))
         if not self.get(name):
             given = [split for split in SPLITS if self.get(split)]
-            raise DataKeyError(
-                f"{self.yaml_file}: no {name!r} split; the file gives {', '.join(given) or 'none'}"
-            )
+            raise DataKeyError(f"{self.yaml_file}: no {name!r} split; the file gives {', '.join(given) or 'none'}")
         return list(self[name])
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from yolocore.config.arguments import Argument
 
 
-def explain(error: ValidationError, arguments: Mapping[str, Argument]) -> ConfigError | ConfigTypeError:
+def explain(
+    error: ValidationError, arguments: Mapping[str, Argument], values: Mapping[str, Any]
+) -> ConfigError | ConfigTypeError:
     """Return the error to raise instead of ``error``; one wrong type makes it a TypeError."""
     faults: dict[str, list[Any]] = {}
     for fault in error.errors(include_url=False):
@@ -26,35 +28,25 @@ def explain(error: ValidationError, arguments: Mapping[str, Argument]) -> Config
     for name, found in faults.items():
         typed = all(_is_type_fault(fault) for fault in found)
         is_type_error |= typed
-        lines.append(_line(arguments[name], found, typed))
+        lines.append(_line(arguments[name], values[name], found, typed))
     return (ConfigTypeError if is_type_error else ConfigError)("\n".join(lines))
 
 
 def unknown_arguments(unknown: Mapping[str, str], known: Iterable[str]) -> ConfigError:
     """Return one error that names every unknown key, where it stands, and what it resembles."""
     names = list(known)
-    lines = [
-        f"unknown argument {name!r}{where}.{did_you_mean(name, names)}" for name, where in unknown.items()
-    ]
+    lines = [f"unknown argument {name!r}{where}.{did_you_mean(name, names)}" for name, where in unknown.items()]
     return ConfigError("\n".join(lines))
 
 
-def _line(argument: Argument, found: list[Any], typed: bool) -> str:
-    given = min(found, key=lambda fault: _depth(fault["loc"]))["input"]
+def _line(argument: Argument, given: Any, found: list[Any], typed: bool) -> str:
     why = next((f["ctx"]["why"] for f in found if f["type"] == "wrong_value"), "")
-    accepted = (
-        f"accepted: {argument.accepts}" if typed else why or f"allowed: {argument.bounds or argument.type}"
-    )
+    accepted = f"accepted: {argument.accepts}" if typed else why or f"allowed: {argument.bounds or argument.type}"
     hint = did_you_mean(given, argument.choices) if isinstance(given, str) else ""
     return (
         f"{argument.name}={_short(given)} ({type(given).__name__}): {accepted}; "
         f"for example {argument.name}={argument.example!r}.{hint}"
     )
-
-
-def _depth(location: tuple[Any, ...]) -> int:
-    """Return how deep inside a list or tuple a fault lies."""
-    return sum(isinstance(part, int) for part in location)
 
 
 def _is_type_fault(fault: Any) -> bool:
@@ -65,5 +57,5 @@ def _is_type_fault(fault: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = f"{{{', '.join(map(str, value))}}}" if isinstance(value, dict) else repr(value)  # no secrets
     return text if len(text) <= 80 else text[:77] + "..."

@@ -33,7 +33,5 @@ class ExportArguments(Arguments):
         ge=1,
         example=17,
     )
-    workspace: float | None = arg(
-        4.0, "TensorRT: workspace in GiB; None leaves it to the library.", modes="E", gt=0
-    )
+    workspace: float | None = arg(4.0, "TensorRT: workspace in GiB; None leaves it to the library.", modes="E", gt=0)
     nms: bool = arg(False, "Put non-maximum suppression into the exported model.", modes="E")

@@ -120,6 +120,10 @@ def _share_or_count(value: float) -> float:
     return value
 
 
+def _not_empty_list(value: float | list[float]) -> float | list[float]:
+    return _not_empty(value) if isinstance(value, list) else value
+
+
 def _share_of_bool(value: Any) -> Any:
     return 0.5 * value if isinstance(value, bool) else value
 
@@ -150,14 +154,12 @@ Indices = Annotated[list[int], BeforeValidator(_one_or_many), AfterValidator(_no
 ClassIndex = Annotated[int, Field(ge=0)]
 ClassIndices = Annotated[list[ClassIndex], BeforeValidator(_one_or_many), AfterValidator(_not_empty)]
 Batch = Annotated[int | float, AfterValidator(_batch)]
-Device = Annotated[
-    int | str | list[int | str] | None, BeforeValidator(_device), AfterValidator(_device_numbers)
-]
+Device = Annotated[int | str | list[int | str] | None, BeforeValidator(_device), AfterValidator(_device_numbers)]
 Period = Annotated[int, AfterValidator(_period)]
 Layer = Annotated[int, Field(ge=0)]
 Freeze = Annotated[Layer | list[Layer | str] | None, BeforeValidator(_prefix_or_layers)]
 ShareOrCount = Annotated[int | float, AfterValidator(_share_or_count)]
-Fraction = Annotated[ShareOrCount | list[ShareOrCount], BeforeValidator(_as_list)]
+Fraction = Annotated[ShareOrCount | list[ShareOrCount], BeforeValidator(_as_list), AfterValidator(_not_empty_list)]
 Share = Annotated[float, BeforeValidator(_share_of_bool), Field(ge=0, le=1)]
 GainRange = Annotated[float | tuple[float, float], BeforeValidator(_as_tuple), AfterValidator(_gain_range)]
 Precision = Annotated[int | str | None, BeforeValidator(_precision), AfterValidator(_known_precision)]

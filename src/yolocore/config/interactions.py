@@ -54,9 +54,7 @@ def _check_export(config: Config) -> None:
     if config.keras and config.format not in KERAS_FORMATS:
         raise ConfigError(f"keras=True belongs to format='saved_model', not to format={config.format!r}")
     if config.optimize and any(_is_gpu(device) for device in device_list(config.device)):
-        raise ConfigError(
-            f"optimize=True works on the CPU only, and device={config.device!r}; use device='cpu'"
-        )
+        raise ConfigError(f"optimize=True works on the CPU only, and device={config.device!r}; use device='cpu'")
     if config.nms and config.task == "classify":
         raise ConfigError("nms=True makes no sense for task='classify', which has no boxes; leave nms out")
 
@@ -73,9 +71,7 @@ def _check_devices(config: Config) -> None:
         )
     if batch % count:
         nearest = max(round(batch / count), 1) * count
-        raise ConfigError(
-            f"batch={batch} cannot be shared by {count} devices; the nearest multiple is batch={nearest}"
-        )
+        raise ConfigError(f"batch={batch} cannot be shared by {count} devices; the nearest multiple is batch={nearest}")
 
 
 def device_list(device: int | str | list[int | str] | None) -> list[int | str]:
@@ -98,7 +94,5 @@ def _unify_precision(config: Config) -> Config:
     wanted = {"half": config.quantize == 16, "int8": config.quantize == 8}
     for name, value in wanted.items():
         if name in config.explicit and bool(getattr(config, name)) != value:
-            raise ConfigError(
-                f"quantize={config.quantize} and {name}={getattr(config, name)} contradict each other"
-            )
+            raise ConfigError(f"quantize={config.quantize} and {name}={getattr(config, name)} contradict each other")
     return config.replace(**wanted)

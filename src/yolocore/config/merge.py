@@ -54,9 +54,7 @@ def make_config(
         MissingFileError: the file ``cfg`` does not exist.
     """
     if mode not in MODES:
-        raise ConfigError(
-            f"mode={mode!r} is unknown; modes are {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
-        )
+        raise ConfigError(f"mode={mode!r} is unknown; modes are {', '.join(MODES)}.{did_you_mean(mode, MODES)}")
     merger = _Merger(mode, {**MODE_DEFAULTS[mode], **(defaults or {})}, plugin_names)
     given = dict(overrides or {})
     for source in (cfg, given.get("cfg")):
@@ -174,9 +172,7 @@ def _read(source: Any) -> tuple[dict[str, Any], str]:
         return _read_file(Path(source)), f" in {os.fspath(source)}"
     if hasattr(source, "__dict__"):
         return dict(vars(source)), ""
-    raise ConfigTypeError(
-        f"cfg={source!r} ({type(source).__name__}): accepted is a YAML file, a mapping or a Config"
-    )
+    raise ConfigTypeError(f"cfg={source!r} ({type(source).__name__}): accepted is a YAML file, a mapping or a Config")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -184,9 +180,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         folder = path.absolute().parent
         names = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []
-        raise MissingFileError(
-            f"cfg={str(path)!r}: no such file in {folder}.{did_you_mean(path.name, names)}"
-        )
+        raise MissingFileError(f"cfg={str(path)!r}: no such file in {folder}.{did_you_mean(path.name, names)}")
     try:
         values = read_yaml_mapping(path).values
     except DataError as error:
@@ -203,9 +197,7 @@ def _modern(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
         if new in values:
             raise ConfigError(f"{old} is an older name of {new}, and both are given{where}; keep {new}")
         value = values.pop(old)
-        LOGGER.warning(
-            "%s is deprecated%s; use %s%s", old, where, new, ", with the opposite value" if negated else ""
-        )
+        LOGGER.warning("%s is deprecated%s; use %s%s", old, where, new, ", with the opposite value" if negated else "")
         values[new] = not value if negated and isinstance(value, bool) else value
     return values
 
@@ -214,7 +206,5 @@ def _deep_merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, An
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        merged[key] = (
-            _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-        )
+        merged[key] = _deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged

@@ -61,7 +61,5 @@ class PredictArguments(Arguments):
         modes="K",
         example="bytetrack.yaml",
     )
-    persist: bool = arg(
-        False, "Track: keep the identities of the previous call on the same model.", modes="K"
-    )
+    persist: bool = arg(False, "Track: keep the identities of the previous call on the same model.", modes="K")
     dnn: bool = arg(False, "Run ONNX files through OpenCV instead of ONNX Runtime.", modes="VPK")

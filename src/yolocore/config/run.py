@@ -24,9 +24,7 @@ def run_directory(cfg: Config, task: str, mode: str, runs_dir: str | Path) -> Pa
     """
     if cfg.save_dir is not None and "save_dir" in cfg.explicit:
         return _make(Path(cfg.save_dir).expanduser(), exist_ok=True)
-    project = (
-        Path(cfg.project).expanduser() if cfg.project is not None else Path(runs_dir).expanduser() / task
-    )
+    project = Path(cfg.project).expanduser() if cfg.project is not None else Path(runs_dir).expanduser() / task
     name = mode if cfg.name is None else cfg.name or "exp"
     if cfg.exist_ok:
         return _make(project / name, exist_ok=True)

@@ -77,7 +77,7 @@ class Config(  # pydantic takes the fields of the last base first
         try:
             self.__pydantic_validator__.validate_python(values, self_instance=self, context=names)
         except ValidationError as error:
-            raise explain(error, ARGUMENTS) from None
+            raise explain(error, ARGUMENTS, values) from None
         self._explicit, self._names = explicit, names
 
     @field_validator("task")
@@ -117,9 +117,7 @@ class Config(  # pydantic takes the fields of the last base first
 
     def to_yaml(self, path: str | Path) -> None:
         """Write every argument to ``path``; ``make_config(mode, cfg=path)`` reads it back."""
-        Path(path).write_text(
-            yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Validate and set one argument.
@@ -135,7 +133,7 @@ class Config(  # pydantic takes the fields of the last base first
         try:
             self.__pydantic_validator__.validate_assignment(self, name, value, context=self._names)
         except ValidationError as error:
-            raise explain(error, ARGUMENTS) from None
+            raise explain(error, ARGUMENTS, {name: value}) from None
 
     def __eq__(self, other: object) -> bool:
         """Compare the values, not who set them."""
@@ -151,9 +149,7 @@ class Config(  # pydantic takes the fields of the last base first
 
 
 def _describe_all() -> Iterator[Argument]:
-    groups = [
-        base for base in reversed(Config.__mro__) if issubclass(base, Arguments) and base is not Arguments
-    ]
+    groups = [base for base in reversed(Config.__mro__) if issubclass(base, Arguments) and base is not Arguments]
     for name, field in Config.model_fields.items():
         home = next(base for base in groups if name in base.model_fields)
         yield describe(name, field, (home.__doc__ or "").strip().rstrip("."))

@@ -188,9 +188,7 @@ class SettingsManager(Mapping[str, Any]):
 def config_dir() -> Path:
     """Return the folder of the user's settings; nothing is created."""
     given = os.environ.get(CONFIG_VARIABLE)
-    return (
-        Path(given).expanduser() if given else Path(platformdirs.user_config_dir("yolocore", appauthor=False))
-    )
+    return Path(given).expanduser() if given else Path(platformdirs.user_config_dir("yolocore", appauthor=False))
 
 
 def get_settings() -> SettingsManager:

@@ -77,9 +77,7 @@ _ALL: Final = (
     Setting("runs_dir", str, lambda: "runs", "Parent of the run directories."),
     Setting("uuid", str, lambda: uuid.uuid4().hex, "A random local identifier; it is never sent anywhere."),
     Setting("sync", bool, lambda: False, "Without effect: there is no telemetry. Kept for old files."),
-    Setting(
-        "api_key", str, lambda: "", "Key of the hub service, read by the hub plugin only.", is_secret=True
-    ),
+    Setting("api_key", str, lambda: "", "Key of the hub service, read by the hub plugin only.", is_secret=True),
     _permission("clearml", "ClearML"),
     _permission("comet", "Comet"),
     _permission("dvc", "DVC"),
@@ -89,12 +87,8 @@ _ALL: Final = (
     _permission("raytune", "Ray Tune"),
     _permission("tensorboard", "TensorBoard"),
     _permission("wandb", "Weights & Biases"),
-    Setting(
-        "vscode_msg", bool, lambda: False, "Without effect: no message is ever shown. Kept for old files."
-    ),
-    Setting(
-        "assets_url", str, lambda: "", "Address from which missing weights may be fetched; empty: never."
-    ),
+    Setting("vscode_msg", bool, lambda: False, "Without effect: no message is ever shown. Kept for old files."),
+    Setting("assets_url", str, lambda: "", "Address from which missing weights may be fetched; empty: never."),
     Setting(
         "max_pixels",
         int,

@@ -48,8 +48,7 @@ class TrainArguments(Arguments):
     single_cls: bool = arg(False, "Treat all classes as one.", modes="TV")
     rect: bool = arg(
         False,
-        "Group images of similar shape into batches with little padding; in training, no shuffling and "
-        "no mosaic then.",
+        "Group images of similar shape into batches with little padding; in training, no shuffling and no mosaic then.",
         modes="TV",
     )
     cos_lr: bool = arg(False, "Let the learning rate follow a cosine instead of a straight line.", modes="T")
@@ -75,9 +74,7 @@ class TrainArguments(Arguments):
         bounds="above 0 and at most 1, or an integer above 1, or a list of these",
         example=0.5,
     )
-    profile: bool = arg(
-        False, "Measure ONNX and TensorRT speed once, for the experiment trackers.", modes="T"
-    )
+    profile: bool = arg(False, "Measure ONNX and TensorRT speed once, for the experiment trackers.", modes="T")
     freeze: Freeze = arg(
         None,
         "Layers that do not learn: a number freezes the first N, a list these indices or name prefixes.",
@@ -85,19 +82,13 @@ class TrainArguments(Arguments):
         bounds=">= 0, or a list of indices and name prefixes",
         example=10,
     )
-    lr0: float = arg(
-        0.01, "Learning rate at the start; typically 0.01 for SGD and 0.001 for Adam.", modes="T", gt=0
-    )
+    lr0: float = arg(0.01, "Learning rate at the start; typically 0.01 for SGD and 0.001 for Adam.", modes="T", gt=0)
     lrf: float = arg(0.01, "Learning rate at the end, as a share of lr0.", modes="T", gt=0, le=1)
     momentum: float = arg(0.937, "Momentum of SGD; first beta of the Adam family.", modes="T", ge=0, lt=1)
-    weight_decay: float = arg(
-        0.0005, "L2 penalty on the weights of convolutions and linear layers.", modes="T", ge=0
-    )
+    weight_decay: float = arg(0.0005, "L2 penalty on the weights of convolutions and linear layers.", modes="T", ge=0)
     warmup_epochs: float = arg(3.0, "Length of the warm-up in epochs; fractions count.", modes="T", ge=0)
     warmup_momentum: float = arg(0.8, "Momentum at the first step of the warm-up.", modes="T", ge=0, le=1)
-    warmup_bias_lr: float = arg(
-        0.1, "Learning rate of the biases at the first step of the warm-up.", modes="T", ge=0
-    )
+    warmup_bias_lr: float = arg(0.1, "Learning rate of the biases at the first step of the warm-up.", modes="T", ge=0)
     box: float = arg(7.5, "Weight of the box loss.", modes="T", ge=0)
     cls: float = arg(0.5, "Weight of the classification loss.", modes="T", ge=0)
     dfl: float = arg(1.5, "Weight of the distribution focal loss, which places box edges.", modes="T", ge=0)
@@ -124,9 +115,7 @@ class TrainArguments(Arguments):
         "Segmentation: store the masks of an image as one index map instead of one map per object.",
         modes="TV",
     )
-    mask_ratio: int = arg(
-        4, "Segmentation: how much smaller than the input the training masks are.", modes="TV", ge=1
-    )
+    mask_ratio: int = arg(4, "Segmentation: how much smaller than the input the training masks are.", modes="TV", ge=1)
     dropout: float = arg(0.0, "Classification: dropout before the last layer.", modes="T", ge=0, lt=1)
     val: bool = arg(True, "Validate after every epoch; False validates only after the last.", modes="T")
     multi_scale: Share = arg(

@@ -57,9 +57,7 @@ def read_yaml_mapping(path: Path) -> YamlDocument:
 def _read_text(path: Path) -> str:
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise DataError(
-            f"{path}: {size} bytes; a description is at most {MAX_BYTES} bytes. Is this the right file?"
-        )
+        raise DataError(f"{path}: {size} bytes; a description is at most {MAX_BYTES} bytes. Is this the right file?")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,9 +73,7 @@ def _parse(path: Path, text: str) -> YamlDocument:
             raise DataError(f"{path}:1:1: the file is empty; expected a mapping such as 'names: [cat, dog]'")
         if not isinstance(node, yaml.MappingNode):
             kind = "a list" if isinstance(node, yaml.SequenceNode) else f"the text {node.value[:40]!r}"
-            raise DataError(
-                f"{_place(path, node)}: found {kind}; expected a mapping such as 'names: [cat, dog]'"
-            )
+            raise DataError(f"{_place(path, node)}: found {kind}; expected a mapping such as 'names: [cat, dog]'")
         _check_expansion(path, node)
         _check_keys(path, node)
         values = loader.construct_document(node)

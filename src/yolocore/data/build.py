@@ -60,9 +60,7 @@ def build_dataset(
     train = mode == "train"
     part = _part(args.fraction, split, train=train)
     share = part if isinstance(part, float) else 1.0
-    store, _ = scan(
-        info, split, task=args.task, strict=args.strict, fraction=share, max_pixels=max_pixels
-    )
+    store, _ = scan(info, split, task=args.task, strict=args.strict, fraction=share, max_pixels=max_pixels)
     if isinstance(part, int) and part > 1:
         store = store.select(range(min(part, len(store))))
     if args.classes:
@@ -100,9 +98,7 @@ def _part(fraction: float | list[float], split: str, *, train: bool) -> float:
     return fraction if train else 1.0
 
 
-def effective_workers(
-    workers: int, batches: int, world_size: int = 1, device: str | torch.device | None = None
-) -> int:
+def effective_workers(workers: int, batches: int, world_size: int = 1, device: str | torch.device | None = None) -> int:
     """Return the number of worker processes that make sense.
 
     Args:

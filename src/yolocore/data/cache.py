@@ -58,10 +58,10 @@ def free_memory() -> int | None:
         return None
 
 
-def default_budget() -> int:
-    """Return the bytes one process may keep: 512 MB, or a quarter of the free memory if that is less."""
+def default_budget(processes: int = 1) -> int:
+    """Return the bytes each of several processes may keep: 512 MiB, in all at most a quarter of the free memory."""
     free = free_memory()
-    return LRU_BYTES if free is None else min(LRU_BYTES, int(free * LRU_SHARE))
+    return LRU_BYTES if free is None else min(LRU_BYTES, int(free * LRU_SHARE) // processes)
 
 
 class ImageStore:
@@ -235,9 +235,7 @@ class ImageStore:
         try:
             _save_atomically(path, image)
         except OSError as error:
-            LOGGER.warning(
-                "cache=disk: %s cannot be written (%s); the cache is off from here on.", path, error
-            )
+            LOGGER.warning("cache=disk: %s cannot be written (%s); the cache is off from here on.", path, error)
             self._folder = None
         return image
 

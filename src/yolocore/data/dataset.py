@@ -34,9 +34,7 @@ class BadSampleError(DataError):
     """Too many images could not be decoded during the run."""
 
 
-def rect_shapes(
-    shapes: NDArray[np.integer], batch: int, imgsz: int, stride: int, pad: float
-) -> NDArray[np.int64]:
+def rect_shapes(shapes: NDArray[np.integer], batch: int, imgsz: int, stride: int, pad: float) -> NDArray[np.int64]:
     """Return (height, width) of every batch of images sorted by height / width, (batches, 2).
 
     Args:
@@ -53,6 +51,14 @@ def rect_shapes(
     sides[high < 1, 0] = high[high < 1]
     sides[low > 1, 1] = 1 / low[low > 1]
     return np.ceil(sides * imgsz / stride + pad).astype(np.int64) * stride
+
+
+def pixel_boxes(store: LabelStore, sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Return all boxes of a store as xyxy in pixels of images of ``sizes`` (h, w), clipped, (M, 4)."""
+    xy, half = store.bboxes[:, :2], store.bboxes[:, 2:] / 2
+    boxes = np.clip(np.concatenate([xy - half, xy + half], axis=1), 0, 1)
+    hw = np.array(sizes, np.float32).reshape(-1, 2)
+    return np.asarray(boxes * np.repeat(hw[:, [1, 0, 1, 0]], np.diff(store.offsets), axis=0), np.float32)
 
 
 class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -119,6 +125,7 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.mixing = not rect
         self.bad: dict[str, str] = {}
         self.images = ImageStore(store.im_files, store.shapes, imgsz, cache=cache, max_pixels=max_pixels)
+        self._boxes = pixel_boxes(store, self.images.sizes)
         self.pipeline = None
         if augment and args is not None:
             flip_idx = self.data.get("flip_idx")
@@ -156,17 +163,15 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         store = self.store
         low, high = int(store.offsets[index]), int(store.offsets[index + 1])
         h, w = self.images.sizes[index]
-        xywh = store.bboxes[low:high]
-        half = xywh[:, 2:] / 2
-        boxes = np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)
-        polygons = None
+        instances = Instances(store.cls[low:high].copy(), self._boxes[low:high].copy())
         if store.seg_offsets[high] > store.seg_offsets[low]:
             cuts = store.seg_offsets[low : high + 1]
-            polygons = Polygons(store.seg_points[cuts[0] : cuts[-1]].copy(), cuts - cuts[0])
-        keypoints = None if store.keypoints is None else store.keypoints[low:high].copy()
-        instances = Instances(store.cls[low:high].copy(), boxes, polygons, keypoints)
-        instances.scale(w, h)
-        instances.clip(w, h)
+            points = store.seg_points[cuts[0] : cuts[-1]] * np.array((w, h), np.float32)
+            instances.polygons = Polygons(points, cuts - cuts[0])
+        if store.keypoints is not None:
+            instances.keypoints = store.keypoints[low:high] * np.array((w, h, 1), np.float32)
+        if instances.polygons or instances.keypoints is not None:
+            instances.clip(w, h)
         return instances
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -187,9 +192,7 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
                 self.count_bad({self.im_files[bad.index]: str(bad)})
                 tries += 1
                 if tries > REPLACEMENTS:
-                    raise BadSampleError(
-                        f"{REPLACEMENTS} images in a row cannot be decoded. Last: {bad}"
-                    ) from bad
+                    raise BadSampleError(f"{REPLACEMENTS} images in a row cannot be decoded. Last: {bad}") from bad
                 if bad.index == target:
                     target = int(rng.integers(len(self)))
 
@@ -247,14 +250,14 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         batch: dict[str, Any] = {}
         for key, first in samples[0].items():
             values = [sample[key] for sample in samples]
-            if key == "img":  # NumPy copies in this thread; torch.stack would start an OpenMP team per thread
+            if key == "img":  # by NumPy: PyTorch would start an OpenMP team in each thread, which takes longer
                 batch[key] = torch.from_numpy(np.stack([v.numpy() for v in values]))  # (B, 3, H, W)
             elif isinstance(first, torch.Tensor):
                 batch[key] = torch.cat(values)
             else:
                 batch[key] = tuple(values)
-        counts = torch.tensor([len(sample["batch_idx"]) for sample in samples])
-        batch["batch_idx"] = torch.repeat_interleave(torch.arange(len(samples), dtype=torch.float32), counts)
+        counts = [len(sample["batch_idx"]) for sample in samples]
+        batch["batch_idx"] = torch.from_numpy(np.repeat(np.arange(len(samples), dtype=np.float32), counts))
         return batch
 
 

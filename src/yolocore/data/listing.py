@@ -69,9 +69,7 @@ def _read_list(file: Path, root: Path) -> tuple[list[str], list[str]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file}: byte {error.start} is not UTF-8 text; expected one image path per line"
-        ) from error
+        raise DataError(f"{file}: byte {error.start} is not UTF-8 text; expected one image path per line") from error
     images: list[str] = []
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):

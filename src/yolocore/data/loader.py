@@ -202,12 +202,10 @@ class _Crew:
             collate_fn=_same,
             pin_memory=loader.pin_memory,
             timeout=POLL_SECONDS,
-            worker_init_fn=_StartWorker(self.watch, default_budget() // loader.num_workers),
+            worker_init_fn=_StartWorker(self.watch, default_budget(loader.num_workers)),
             prefetch_factor=AHEAD,
             persistent_workers=True,
-            generator=torch.Generator().manual_seed(
-                0
-            ),  # seeds nothing here; keeps the global stream untouched
+            generator=torch.Generator().manual_seed(0),  # seeds nothing here; keeps the global stream untouched
         )
 
     def run(self, requests: list[Request]) -> Iterator[Answer]:

@@ -141,9 +141,9 @@ def _maybe_duplicate(
     bits = (values + 0.0).view(np.uint64)
     mixed = (bits ^ (bits >> np.uint64(29))) * factor
     mixed ^= mixed >> np.uint64(32)
-    keys = np.add.reduceat(mixed * np.uint64(0xBF58476D1CE4E5B9), starts) + image.astype(
-        np.uint64
-    ) * np.uint64(0x94D049BB133111EB)
+    keys = np.add.reduceat(mixed * np.uint64(0xBF58476D1CE4E5B9), starts) + image.astype(np.uint64) * np.uint64(
+        0x94D049BB133111EB
+    )
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]
     result = np.zeros(len(columns), dtype=np.bool_)

@@ -84,9 +84,7 @@ def scan(
             getattr(info, "label_classes", info["nc"]),
             tuple(info.get("kpt_shape") or (0, 0)) if task == "pose" else (0, 0),
         )
-        store, report = _scan_cached(
-            images, schema, split, cache=cache, max_pixels=max_pixels, workers=workers
-        )
+        store, report = _scan_cached(images, schema, split, cache=cache, max_pixels=max_pixels, workers=workers)
     report.lines[:0] = problems
     if problems:
         report.counts[UNLISTED] = len(problems)
@@ -101,9 +99,7 @@ def _scan_cached(
     labels = label_paths(images)
     if not cache:
         return scan_files(images, labels, schema, split, max_pixels=max_pixels, workers=workers)
-    file, signature = scan_cache.identify(
-        images, labels, (schema.task, schema.nc, schema.kpt_shape, max_pixels), split
-    )
+    file, signature = scan_cache.identify(images, labels, (schema.task, schema.nc, schema.kpt_shape, max_pixels), split)
     hit = scan_cache.load(file, signature)
     if hit is not None:
         store, fields = hit
@@ -152,9 +148,7 @@ def scan_files(
     return _join(images, slices, chunks, split)
 
 
-def _scan_chunk(
-    images: Sequence[str], labels: Sequence[str], schema: Schema, split: str, max_pixels: int
-) -> _Chunk:
+def _scan_chunk(images: Sequence[str], labels: Sequence[str], schema: Schema, split: str, max_pixels: int) -> _Chunk:
     report = ScanReport(split)
     counts: Counter[str] = Counter()
     kept: list[int] = []
@@ -197,20 +191,14 @@ def _read_label(path: str) -> bytes | None:
     except ImageFault as fault:
         if isinstance(fault.__cause__, (FileNotFoundError, NotADirectoryError)) and not os.path.islink(path):  # noqa: PTH114
             return None
-        raise ImageFault(
-            path, "label file is not a readable regular file", fault.detail or fault.reason
-        ) from fault
+        raise ImageFault(path, "label file is not a readable regular file", fault.detail or fault.reason) from fault
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
     if not data.isascii():
         try:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
-            hint = (
-                "UTF-16? save it as UTF-8"
-                if data[:2] in (b"\xff\xfe", b"\xfe\xff")
-                else f"byte {error.start}"
-            )
+            hint = "UTF-16? save it as UTF-8" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {error.start}"
             raise ImageFault(path, UNREADABLE, hint) from error
     if b"\0" in data:
         raise ImageFault(path, UNREADABLE, "it holds zero bytes")
@@ -277,9 +265,7 @@ def _join(
     keypoints = [row.keypoints for row in rows if row.keypoints is not None]
     shapes = [shape for chunk in chunks for shape in chunk.shapes]
     store = LabelStore(
-        im_files=[
-            images[part.start + i] for part, chunk in zip(slices, chunks, strict=True) for i in chunk.kept
-        ],
+        im_files=[images[part.start + i] for part, chunk in zip(slices, chunks, strict=True) for i in chunk.kept],
         shapes=np.array(shapes, dtype=np.int32).reshape(-1, 2),
         offsets=to_offsets(np.concatenate([chunk.counts for chunk in chunks])),
         cls=np.concatenate([row.cls for row in rows]),
@@ -297,9 +283,7 @@ def _log(report: ScanReport) -> None:
         more = len(report.lines) - SHOWN
         tail = f"\n  ... and {more} more, listed in the log at level INFO" if more > 0 else ""
         shown = "\n  ".join(report.lines[:SHOWN])
-        logger.warning(
-            "%s: %d findings (%s)\n  %s%s", report.split, len(report.lines), report.reasons(), shown, tail
-        )
+        logger.warning("%s: %d findings (%s)\n  %s%s", report.split, len(report.lines), report.reasons(), shown, tail)
         if more > 0:
             logger.info("%s: the other findings\n  %s", report.split, "\n  ".join(report.lines[SHOWN:]))
     for note in report.notes[:SHOWN]:
@@ -323,9 +307,7 @@ def _check(
     reasons = f" Reasons: {report.reasons()}." if report.counts else ""
     first = "\n  ".join(report.lines[:3])
     if not len(store):
-        text = (
-            f"{report.split}: none of the {len(images)} images in {', '.join(entries)} can be used.{reasons}"
-        )
+        text = f"{report.split}: none of the {len(images)} images in {', '.join(entries)} can be used.{reasons}"
     else:
         where = label_paths(images[:1])[0]
         text = (

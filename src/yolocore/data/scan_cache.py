@@ -28,9 +28,7 @@ VERSION = 1
 _ARRAYS = ("shapes", "offsets", "cls", "bboxes", "seg_points", "seg_offsets")
 
 
-def identify(
-    images: Sequence[str], labels: Sequence[str], key: tuple[object, ...], split: str
-) -> tuple[Path, str]:
+def identify(images: Sequence[str], labels: Sequence[str], key: tuple[object, ...], split: str) -> tuple[Path, str]:
     """Return the cache file of a scan and the signature of its inputs.
 
     The file depends on where the images lie and on ``key``, the signature also on sizes and times.
@@ -91,9 +89,7 @@ def save(file: Path, signature: str, store: LabelStore, report: DataclassInstanc
         with atomic_path(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, meta=_bytes(meta), im_files=_bytes(names), **arrays)
     except OSError as error:
-        logger.warning(
-            "the label cache %s cannot be written (%s); labels are scanned anew each time", file, error
-        )
+        logger.warning("the label cache %s cannot be written (%s); labels are scanned anew each time", file, error)
 
 
 def _bytes(data: bytes) -> np.ndarray:

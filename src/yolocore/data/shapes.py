@@ -46,9 +46,7 @@ def ensure_shapes(task: str) -> Path:
         ConfigError: the task is unknown.
     """
     if task not in TASKS:
-        raise ConfigError(
-            f"task {task!r} has no shapes; known: {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-        )
+        raise ConfigError(f"task {task!r} has no shapes; known: {', '.join(TASKS)}.{did_you_mean(task, TASKS)}")
     target = cache_dir("datasets", "shapes", task)
     if not (target / YAML_NAME).is_file():
         shutil.rmtree(target, ignore_errors=True)

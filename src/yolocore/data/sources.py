@@ -276,9 +276,7 @@ def as_bgr(image: Any, name: str = "image") -> NDArray[np.uint8]:
         image = np.asarray(image).astype(np.uint16) if deep else np.asarray(image.convert("RGB"))[..., ::-1]
     array = image[..., None] if image.ndim == 2 else image
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
-        raise DataError(
-            f"{name}: got an array of shape {image.shape}; an image is (H, W, 3), (H, W) or (H, W, 4)"
-        )
+        raise DataError(f"{name}: got an array of shape {image.shape}; an image is (H, W, 3), (H, W) or (H, W, 4)")
     if array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
     if array.dtype != np.uint8:

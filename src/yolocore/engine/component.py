@@ -10,39 +10,34 @@ from yolocore.config import Config, make_config
 from yolocore.config.settings import get_settings
 from yolocore.engine.observers import builtin_observers
 from yolocore.errors import ConfigTypeError
-from yolocore.hooks import Context, HookManager
+from yolocore.hooks import Context, HookManager, permitted_by
 from yolocore.hooks.discovery import entry_point_names
 from yolocore.nn.parse import BuiltinModules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from yolocore.hooks import BoundHooks, Callbacks
 
-PLATFORM_SWITCH = {"platform": "hub"}  # a plugin that is permitted by another one's settings key
-
-
-def permitted_by_settings(name: str) -> tuple[bool, str]:
-    """Say whether the user's settings allow the plugin ``name``, and why not."""
-    key = PLATFORM_SWITCH.get(name, name)
-    if get_settings().get(key, True) is False:
-        return False, f"settings: {key}=False"
-    return True, ""
-
 
 def make_manager(
-    kind: str, args: Config, callbacks: Callbacks | Mapping[str, list[Any]] | None = None, rank: int = 0
+    kind: str,
+    args: Config,
+    callbacks: Callbacks | Mapping[str, list[Any]] | None = None,
+    *,
+    rank: int = 0,
+    builtins: Iterable[tuple[str, object]] = (),
 ) -> HookManager:
-    """Return the plugin host of one component: built-in observers, permitted plugins, the user's functions."""
+    """Return the plugin host of one component: layers, ``builtins``, observers, permitted plugins, user functions."""
     return HookManager(
         kind=kind,
-        builtins=[("layers", BuiltinModules()), *builtin_observers(kind)],
+        builtins=[("layers", BuiltinModules()), *builtins, *builtin_observers(kind)],
         callbacks=callbacks,
         select=args.plugins,
         errors=args.plugin_errors,
         arguments=args.plugin_args,
         rank=rank,
-        permitted=permitted_by_settings,
+        permitted=permitted_by(get_settings()),
     )
 
 
@@ -88,8 +83,12 @@ class Component:
 
     def attach(self, hooks: HookManager | None = None) -> None:
         """Install the callbacks: those of ``hooks``, or those of a plugin host made for this component alone."""
-        self.manager = hooks or make_manager(self.kind, self.args, self._callbacks, self.context.rank)
+        self.manager = hooks or self.make_host()
         self.hooks = self.manager.bind(self)
+
+    def make_host(self) -> HookManager:
+        """Return a plugin host for this component alone."""
+        return make_manager(self.kind, self.args, self._callbacks, rank=self.context.rank)
 
     @property
     def callbacks(self) -> Callbacks:

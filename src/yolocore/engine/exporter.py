@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 
 from yolocore.config import ARGUMENTS
-from yolocore.engine.component import Component, permitted_by_settings
-from yolocore.engine.observers import builtin_observers
+from yolocore.config.settings import get_settings
+from yolocore.engine.component import Component, make_manager
 from yolocore.errors import ConfigError, ExportError, YolocoreError, did_you_mean
 from yolocore.export.formats import BuiltinFormats, format_table
 from yolocore.export.metadata import build_metadata
-from yolocore.hooks import HookManager
+from yolocore.hooks import HookManager, permitted_by
 from yolocore.nn.durable import free_bytes, replace_durably
 from yolocore.utils.torch_utils import select_devices
 
@@ -65,15 +65,9 @@ class Exporter(Component):
     output_shape: tuple[Any, ...]
     metadata: dict[str, Any]
 
-    def __init__(
-        self, cfg: Any = None, overrides: Mapping[str, Any] | None = None, _callbacks: Any = None
-    ) -> None:
+    def __init__(self, cfg: Any = None, overrides: Mapping[str, Any] | None = None, _callbacks: Any = None) -> None:
         super().__init__(cfg, overrides, _callbacks)
         self.attach()
-
-    def attach(self, hooks: HookManager | None = None) -> None:
-        """Install the callbacks and the formats of core and plugins."""
-        super().attach(hooks or self._host())
 
     def __call__(self, model: nn.Module) -> str:
         """Export ``model`` and return the path of the artefact, beside the weights and with their stem.
@@ -109,16 +103,9 @@ class Exporter(Component):
         self.hooks.on_export_end(exporter=self)
         return str(self.file)
 
-    def _host(self) -> HookManager:
-        return HookManager(
-            kind=self.kind,
-            builtins=[("formats", BuiltinFormats()), *builtin_observers(self.kind)],
-            callbacks=self._callbacks,
-            select=self.args.plugins,
-            errors=self.args.plugin_errors,
-            arguments=self.args.plugin_args,
-            permitted=permitted_by_settings,
-        )
+    def make_host(self) -> HookManager:
+        """Return a plugin host that knows the formats of this package."""
+        return make_manager(self.kind, self.args, self._callbacks, builtins=[("formats", BuiltinFormats())])
 
     def _choose_format(self) -> ExportFormat:
         formats = self.manager.registry("export_formats")
@@ -138,9 +125,7 @@ class Exporter(Component):
         refused = [k for k in asked if k not in honoured]
         if refused:
             formats = self.manager.registry("export_formats").values()
-            takers = sorted({r.argument for r in formats if refused[0] in r.arguments}) or [
-                "no installed format"
-            ]
+            takers = sorted({r.argument for r in formats if refused[0] in r.arguments}) or ["no installed format"]
             given = ", ".join(f"{key}={getattr(args, key)!r}" for key in refused)
             raise ConfigError(
                 f"{given}: format={self.format.argument!r} takes {', '.join(('imgsz', 'device', *honoured))};"
@@ -168,9 +153,7 @@ class Exporter(Component):
         height, width = (given, given) if isinstance(given, int) else given
         size = (-(-height // stride) * stride, -(-width // stride) * stride)
         if size != (height, width):
-            LOGGER.warning(
-                "imgsz=%s is no multiple of the model's stride %d; taking %s", given, stride, list(size)
-            )
+            LOGGER.warning("imgsz=%s is no multiple of the model's stride %d; taking %s", given, stride, list(size))
         return size
 
     def _target(self, model: nn.Module) -> Path:
@@ -236,7 +219,7 @@ def export_formats() -> Table:
     Columns: Format, Argument, Suffix, CPU, GPU, Arguments.
     """
     manager = HookManager(
-        kind="exporter", builtins=[("formats", BuiltinFormats())], permitted=permitted_by_settings
+        kind="exporter", builtins=[("formats", BuiltinFormats())], permitted=permitted_by(get_settings())
     )
     return format_table(manager.registry("export_formats"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolocore.engine.model import find_weights
+from yolocore.engine.weights import find_weights
 from yolocore.nn.backends import Backend, load_backend
 from yolocore.nn.checkpoint import build_model, read_checkpoint
 

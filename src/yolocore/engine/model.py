@@ -11,10 +11,10 @@ from torch import nn
 
 from yolocore.config import make_config
 from yolocore.config.settings import get_settings
-from yolocore.engine.component import permitted_by_settings
 from yolocore.engine.exporter import Exporter
+from yolocore.engine.weights import find_weights
 from yolocore.errors import ConfigError, MissingFileError, UnsupportedError, did_you_mean
-from yolocore.hooks import HookManager
+from yolocore.hooks import HookManager, permitted_by
 from yolocore.nn.backends import EXPORT_SUFFIXES, load_backend
 from yolocore.nn.checkpoint import build_model, native_payload, read_checkpoint, write_checkpoint
 from yolocore.nn.parse import BuiltinModules, head_task, load_model_yaml
@@ -48,10 +48,16 @@ class Model:
         ConfigError: the task is unknown.
     """
 
-    def __init__(self, model: str | Path | Model = "yolo11n.pt", task: str | None = None, verbose: bool = False) -> None:
+    def __init__(
+        self, model: str | Path | Model = "yolo11n.pt", task: str | None = None, verbose: bool = False
+    ) -> None:
         source = model.source if isinstance(model, Model) else str(model).strip()
         self.source = source if Path(source).suffix or Path(source).is_dir() else f"{source}.pt"
-        self.plugins = HookManager(kind="model", builtins=[("layers", BuiltinModules()), *self.builtin_plugins()], permitted=permitted_by_settings)
+        self.plugins = HookManager(
+            kind="model",
+            builtins=[("layers", BuiltinModules()), *self.builtin_plugins()],
+            permitted=permitted_by(get_settings()),
+        )
         self.task_map: Mapping[str, TaskRecord] = self.plugins.registry("tasks")
         self.trainer: BaseTrainer | None = None
         self.predictor: BasePredictor | None = None
@@ -165,7 +171,11 @@ class Model:
         return self.metrics
 
     def predict(
-        self, source: Any = None, stream: bool = False, predictor: type[BasePredictor] | None = None, **kwargs: Any
+        self,
+        source: Any = None,
+        stream: bool = False,
+        predictor: type[BasePredictor] | None = None,
+        **kwargs: Any,
     ) -> list[Results] | Iterator[Results]:
         """Run on images; return a list of results, or a generator with ``stream=True``."""
         overrides = {**self.overrides, **kwargs}
@@ -181,6 +191,7 @@ class Model:
     def export(self, **kwargs: Any) -> str:
         """Write the network in another format and return the path of the artefact."""
         network = self._trainable("export")
+        network.pt_path = self.ckpt_path
         exporter = Exporter(overrides={**self.overrides, **kwargs}, _callbacks=self.callbacks)
         return str(exporter(model=network))
 
@@ -312,21 +323,3 @@ class Model:
     def reset_callbacks(self) -> None:
         """Remove every function of every event."""
         self.plugins.reset_callbacks()
-
-
-def find_weights(name: str) -> Path:
-    """Return the weights file called ``name``: as given, in the working directory or in ``weights_dir``.
-
-    Raises:
-        MissingFileError: it is in none of them; the message lists them.
-    """
-    given = Path(name)
-    places = [given] if given.is_absolute() else [given, Path(get_settings()["weights_dir"]) / given.name]
-    for place in places:
-        if place.is_file():
-            return place
-    searched = ", ".join(str(p.resolve()) for p in places)
-    raise MissingFileError(
-        f"model={name!r}: no such file; searched {searched}. Nothing is downloaded: put the file there, "
-        f"or start from random weights with model={given.with_suffix('.yaml').name!r}"
-    )

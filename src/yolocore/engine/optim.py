@@ -62,9 +62,7 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return weights, norms, biases
 
 
-def build_optimizer(
-    model: nn.Module, name: str, lr: float, momentum: float, decay: float
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, decay: float) -> torch.optim.Optimizer:
     """Return the optimizer ``name`` over three groups: ``lr/pg0`` weights, ``pg1`` norms, ``pg2`` biases.
 
     Raises:

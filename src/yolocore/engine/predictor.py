@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
@@ -28,8 +26,10 @@ from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import nn
 
     from yolocore.config import Config
     from yolocore.data.sources import Source, SourceType
@@ -95,12 +95,10 @@ class BasePredictor(Component):
             self.attach()
         for name, what in NOT_AVAILABLE.items():
             if getattr(self.args, name):
-                raise ConfigError(
-                    f"{name}: {what} for prediction is not available in this version; leave it out"
-                )
+                raise ConfigError(f"{name}: {what} for prediction is not available in this version; leave it out")
         self.model: Any = None
         self.imgsz: tuple[int, int] = (640, 640)
-        self._opened: Any = None
+        self._ready = False
         self._begin()
 
     def _begin(self) -> None:
@@ -191,7 +189,7 @@ class BasePredictor(Component):
     # preparation -----------------------------------------------------------------------------------------
 
     def setup_model(self, model: Any = None) -> None:
-        """Make ``model`` ready, unless it is the one of the last call.
+        """Make ``model`` ready, unless it is ``None`` or the backend of the last call.
 
         Raises:
             ConfigError: no model is given, or ``classes`` are not among its classes.
@@ -199,13 +197,14 @@ class BasePredictor(Component):
         wanted = next((m for m in (model, self.model, self.args.model) if m is not None), None)
         if wanted is None:
             raise ConfigError("model: nothing to predict with; pass model=, e.g. model='best.pt'")
-        same = wanted is self.model or (wanted == self._opened and isinstance(wanted, str | Path | nn.Module))
-        if self._opened is None or not same:
-            device = select_device(self.args.device)
-            self.model, recorded = open_model(wanted, self.model_class, device, half=bool(self.args.half))
-            self.imgsz = self._input_size(self.model, recorded)
-            self._check_classes(self.model)
-            self.device, self._opened = self.model.device, wanted
+        if self._ready and wanted is self.model:
+            return
+        device = select_device(self.args.device)
+        self.model, recorded = open_model(wanted, self.model_class, device, half=bool(self.args.half))
+        self.device = self.model.device
+        self.imgsz = self._input_size(self.model, recorded)
+        self._check_classes(self.model)
+        self._ready = True
 
     def _input_size(self, backend: Backend, recorded: Any) -> tuple[int, int]:
         """Return (height, width), multiples of the stride: argument, else what is recorded with the model."""
@@ -288,9 +287,7 @@ class BasePredictor(Component):
         """Return the output of the network for (B, 3, H, W)."""
         return self.model(im)
 
-    def postprocess(
-        self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]
-    ) -> list[Results]:
+    def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Turn the output of the network into one ``Results`` per image.
 
         Args:

@@ -253,9 +253,7 @@ class Results:
 
     def _default_name(self) -> str:
         name = Path(self.path).name
-        return (
-            f"results_{name}" if Path(name).suffix.lower() in WRITABLE else f"results_{Path(name).stem}.jpg"
-        )
+        return f"results_{name}" if Path(name).suffix.lower() in WRITABLE else f"results_{Path(name).stem}.jpg"
 
     def show(self, *args: Any, **kwargs: Any) -> None:
         """Show the annotated image in a window; arguments as for :meth:`plot`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class CheckpointFiles:
     @staticmethod
     def _payload(trainer: BaseTrainer, training: dict[str, Any] | None) -> dict[str, Any]:
         metadata = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "version": __version__,
             "license": "your own: these weights were trained by you",
             "epoch": trainer.epoch,
@@ -84,5 +84,7 @@ def resume_source(given: dict[str, Any], runs_dir: Path) -> Path | None:
         return path.resolve()
     found = sorted(runs_dir.rglob("weights/last.pt"), key=lambda p: p.stat().st_mtime)
     if not found:
-        raise MissingFileError(f"resume=True: no last.pt below {runs_dir.resolve()}; give its path: resume=path/to/last.pt")
+        raise MissingFileError(
+            f"resume=True: no last.pt below {runs_dir.resolve()}; give its path: resume=path/to/last.pt"
+        )
     return found[-1].resolve()

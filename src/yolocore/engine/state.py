@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 # Arguments that a resumed run may change; everything else comes from the checkpoint.
 RESUMABLE = frozenset(
-    ("imgsz batch device workers cache patience time epochs close_mosaic save_period freeze val plots").split()
+    ("imgsz", "batch", "device", "workers", "cache", "patience", "time", "epochs")
+    + ("close_mosaic", "save_period", "freeze", "val", "plots")
 )
 # Arguments of a call that say which run or how to run it, not what is trained.
-NEUTRAL = frozenset("resume model mode task cfg save_dir plugins plugin_errors plugin_args verbose".split())
+NEUTRAL = frozenset(
+    ("resume", "model", "mode", "task", "cfg", "save_dir", "plugins", "plugin_errors", "plugin_args", "verbose")
+)
 
 
 def capture(trainer: BaseTrainer) -> dict[str, Any]:
@@ -57,6 +60,10 @@ def restore(trainer: BaseTrainer, state: dict[str, Any]) -> None:
     trainer.raw_model.load_state_dict(state["model"])
     trainer.ema.updates = state["ema_updates"]
     trainer.optimizer.load_state_dict(state["optimizer"])
+    for parameter, moments in trainer.optimizer.state.items():
+        for key, value in moments.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                moments[key] = laid_out_like(parameter, value)
     if state["scaler"]:
         trainer.scaler.load_state_dict(state["scaler"])
     trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
@@ -72,9 +79,14 @@ def restore(trainer: BaseTrainer, state: dict[str, Any]) -> None:
     trainer.tloss = None if finished else state["tloss"]
     for name, parameter in trainer.raw_model.named_parameters():
         if name in state["gradients"]:
-            parameter.grad = state["gradients"][name].to(parameter)
+            parameter.grad = laid_out_like(parameter, state["gradients"][name])
     trainer.manager.load_state_dict(state["plugins"])
     restore_rng(state["rng"])
+
+
+def laid_out_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return ``value`` on the device and in the memory format of ``parameter``; a file keeps neither."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:

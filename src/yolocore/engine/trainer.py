@@ -79,7 +79,11 @@ class BaseTrainer(Component):
         super().__init__(cfg, overrides, _callbacks)
         self.context.phase = "pretrain"
         self.ranks, self.rank, self.world_size = ranks, ranks.rank, ranks.world_size
-        self.context.rank, self.context.world_size, self.context.is_main = ranks.rank, ranks.world_size, ranks.is_main
+        self.context.rank, self.context.world_size, self.context.is_main = (
+            ranks.rank,
+            ranks.world_size,
+            ranks.is_main,
+        )
         self.device = setup.training_device(self.args.device)
         init_seeds(self.args.seed + 1 + self.rank, deterministic=self.args.deterministic)
         self._prepare_directory()
@@ -110,7 +114,11 @@ class BaseTrainer(Component):
         else:
             self.save_dir = run_directory(self.args, self.task, self.mode, get_settings()["runs_dir"])
         self.wdir = self.save_dir / "weights"
-        self.last, self.best, self.csv = self.wdir / "last.pt", self.wdir / "best.pt", self.save_dir / "results.csv"
+        self.last, self.best, self.csv = (
+            self.wdir / "last.pt",
+            self.wdir / "best.pt",
+            self.save_dir / "results.csv",
+        )
         self.args = self.args.replace(save_dir=str(self.save_dir))
         if self.ranks.is_main:
             self.wdir.mkdir(parents=True, exist_ok=True)
@@ -184,7 +192,8 @@ class BaseTrainer(Component):
     def _train_epoch(self) -> None:
         self._begin_epoch()
         self.hooks.on_train_epoch_start(trainer=self)
-        for self.batch in self.train_loader:
+        for batch in self.train_loader:
+            self.batch = batch
             self._warm_up()
             self.context.batch = self.batches_done
             self.hooks.on_train_batch_start(trainer=self)
@@ -297,7 +306,11 @@ class BaseTrainer(Component):
         requested, reason = self.stop, None
         if self.stopper(self.epoch, fitness):
             reason = "patience"
-            LOGGER.info("no improvement for %d epochs: best was epoch %d", self.args.patience, self.stopper.best_epoch + 1)
+            LOGGER.info(
+                "no improvement for %d epochs: best was epoch %d",
+                self.args.patience,
+                self.stopper.best_epoch + 1,
+            )
         if self.budget.is_spent():
             reason = "time"
         if not self.budget.is_limited and self.epoch + 1 >= self.epochs:
@@ -386,7 +399,12 @@ class BaseTrainer(Component):
             lr = args.lr0 if "lr0" in args.explicit else choice.lr
             momentum = args.momentum if "momentum" in args.explicit else choice.momentum
             bias_lr = 0.0
-            LOGGER.info("optimizer=auto chose %s(lr=%g, momentum=%g); lr0= and momentum= win over it", name, lr, momentum)
+            LOGGER.info(
+                "optimizer=auto chose %s(lr=%g, momentum=%g); lr0= and momentum= win over it",
+                name,
+                lr,
+                momentum,
+            )
         self.optimizer = self.build_optimizer(self.raw_model, name, lr, momentum, decay, iterations)
         self.scheduler = Schedule(
             self.optimizer,
@@ -426,7 +444,9 @@ class BaseTrainer(Component):
         """Return the dataset of one split."""
         raise NotImplementedError
 
-    def get_dataloader(self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train") -> EpochLoader:
+    def get_dataloader(
+        self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> EpochLoader:
         """Return a loader of batch dicts for one split."""
         raise NotImplementedError
 

@@ -196,9 +196,7 @@ class BaseValidator(Component):
         self.model, size = self.load_model(args.model if model is None else model)
         self.device, self.stride = self.model.device, self.model.stride
         self.imgsz = self._input_size(size)
-        self.data = (
-            self.get_dataset() if self.given_loader is None or args.data else self.given_loader.dataset.data
-        )
+        self.data = self.get_dataset() if self.given_loader is None or args.data else self.given_loader.dataset.data
         if args.augment:
             LOGGER.warning("augment: test-time augmentation is not available in validation; it is ignored")
         if self.save_dir is None:
@@ -272,9 +270,7 @@ class BaseValidator(Component):
 
     # what a task provides --------------------------------------------------------------------------------
 
-    def build_dataset(
-        self, img_path: str, mode: Literal["train", "val"] = "val", batch: int | None = None
-    ) -> Any:
+    def build_dataset(self, img_path: str, mode: Literal["train", "val"] = "val", batch: int | None = None) -> Any:
         """Return the dataset of the split ``img_path``."""
         raise NotImplementedError
 

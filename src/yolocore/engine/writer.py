@@ -101,9 +101,7 @@ class ResultWriter:
             if writer.isOpened():
                 return writer
             writer.release()
-        raise DataError(
-            f"{path}: this build of OpenCV can write neither mp4v nor MJPG videos; use save=False"
-        )
+        raise DataError(f"{path}: this build of OpenCV can write neither mp4v nor MJPG videos; use save=False")
 
     def close(self) -> None:
         """Finish the open videos."""

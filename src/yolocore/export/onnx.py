@@ -9,7 +9,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.jit._trace import TracerWarning
 
 from yolocore.errors import ConfigError, ExportError
 from yolocore.nn.backends.base import INSTALL_HINT
@@ -54,15 +53,11 @@ def export(model: nn.Module, im: torch.Tensor, path: Path, args: Config, metadat
     """
     opset = args.opset or TRACED_OPSET
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        raise ConfigError(
-            f"opset={opset}: ONNX export writes {OLDEST_OPSET} to {NEWEST_OPSET}; e.g. opset=17"
-        )
+        raise ConfigError(f"opset={opset}: ONNX export writes {OLDEST_OPSET} to {NEWEST_OPSET}; e.g. opset=17")
     try:
         import onnx  # optional, as is everything that only an export needs
     except ImportError as error:
-        raise ExportError(
-            f"format='onnx' needs the package onnx, which is not installed: {INSTALL_HINT}"
-        ) from error
+        raise ExportError(f"format='onnx' needs the package onnx, which is not installed: {INSTALL_HINT}") from error
     with torch.inference_mode(False), torch.no_grad():
         outputs = model(im)
         shapes = [tuple(o.shape) for o in (outputs if isinstance(outputs, (tuple, list)) else [outputs])]
@@ -87,21 +82,18 @@ def _write_traced(
     dynamic: bool,
 ) -> None:
     names = _output_names(shapes)
+    jit: Any = torch.jit
     axes: dict[str, Any] = {INPUT: {0: "batch", 2: "height", 3: "width"}}
-    axes |= {
-        name: _OUTPUT_AXES.get(len(shape), {0: "batch"}) for name, shape in zip(names, shapes, strict=True)
-    }
+    axes |= {name: _OUTPUT_AXES.get(len(shape), {0: "batch"}) for name, shape in zip(names, shapes, strict=True)}
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
     ):  # a failure prints the whole graph
         # deprecated in favour of the exporter below, which takes ten times as long and gives the same graph
-        warnings.filterwarnings(
-            "ignore", message="You are using the legacy TorchScript", category=DeprecationWarning
-        )
+        warnings.filterwarnings("ignore", message="You are using the legacy TorchScript", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
         # the loop over the levels of the head is the same for every input
-        warnings.filterwarnings("ignore", message="Iterating over a tensor", category=TracerWarning)
+        warnings.filterwarnings("ignore", message="Iterating over a tensor", category=jit.TracerWarning)
         torch.onnx.export(
             model,
             (im,),

@@ -8,7 +8,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.jit._trace import TracerWarning
 
 from yolocore.nn.backends.torchscript import CONFIG_ENTRY
 
@@ -41,7 +40,7 @@ def export(model: nn.Module, im: torch.Tensor, path: Path, args: Config, metadat
         # torch announces the end of TorchScript at every call; the format stays documented here
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=FutureWarning)
         # the loop over the levels of the head is the same for every input
-        warnings.filterwarnings("ignore", message="Iterating over a tensor", category=TracerWarning)
+        warnings.filterwarnings("ignore", message="Iterating over a tensor", category=jit.TracerWarning)
         program = jit.trace(model, im, strict=False)
         if args.optimize:
             program = _for_mobile(program)

@@ -58,6 +58,15 @@ class Callbacks(defaultdict[str, list["Function"]]):
             self[event] = list(listed)
         self.check()
 
+    def copy(self) -> Callbacks:
+        """Return independent lists with the same functions."""
+        return Callbacks(self)
+
+    __copy__ = copy
+
+    def __reduce__(self) -> tuple[type[Callbacks], tuple[dict[str, list[Function]]]]:
+        return Callbacks, (dict(self),)
+
     def check(self) -> None:
         """Raise ``PluginError`` when functions wait for an event that does not exist."""
         for event, listed in self.items():
@@ -76,9 +85,7 @@ class Callbacks(defaultdict[str, list["Function"]]):
         self[event].append(function)
         if event in self._passed and event not in self._warned:
             self._warned.add(event)
-            LOGGER.warning(
-                "%s was added too late: %s cannot fire any more in this run", describe(function), event
-            )
+            LOGGER.warning("%s was added too late: %s cannot fire any more in this run", describe(function), event)
 
     def empty(self, event: str) -> None:
         """Remove every function of ``event``, the no-op and the installed plugins included."""

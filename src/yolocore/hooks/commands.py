@@ -38,9 +38,7 @@ class Commands:
             new = [command_name(entry) for entry in self._entries() if id(entry) not in known]
             for name in new:
                 if name in self.owners:
-                    raise PluginError(
-                        f"command {name!r} is registered twice: by {self.owners[name]} and by {owner}"
-                    )
+                    raise PluginError(f"command {name!r} is registered twice: by {self.owners[name]} and by {owner}")
         except BaseException:
             for entries, old in zip(lists, before, strict=True):
                 entries[:] = old

@@ -122,9 +122,7 @@ class BoundHooks:
 
         def fire(**given: Any) -> None:
             if argument not in given or len(given) > 1:
-                raise TypeError(
-                    f"{event} is called with {argument}=..., not with {', '.join(given) or 'nothing'}"
-                )
+                raise TypeError(f"{event} is called with {argument}=..., not with {', '.join(given) or 'nothing'}")
             component.context.event = event
             chain.fire(given[argument])
 

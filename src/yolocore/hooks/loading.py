@@ -57,14 +57,10 @@ class Loader:
             for candidate in same:
                 plugin = Plugin(name, candidate.distribution, candidate.version)
                 if name in self.reserved:
-                    plugin.stop(
-                        "broken", f"the name {name!r} is that of a built-in of yolocore {__version__}"
-                    )
+                    plugin.stop("broken", f"the name {name!r} is that of a built-in of yolocore {__version__}")
                 elif len(same) > 1:
                     origins = " and ".join(other.origin for other in same)
-                    plugin.stop(
-                        "broken", f"two distributions provide {name!r}: {origins}; uninstall one of them"
-                    )
+                    plugin.stop("broken", f"two distributions provide {name!r}: {origins}; uninstall one of them")
                 else:
                     self._load(plugin, candidate)
                 yield plugin
@@ -140,8 +136,6 @@ def requires_core(loaded: object) -> None:
     try:
         fits = SpecifierSet(required).contains(__version__, prereleases=True)
     except InvalidSpecifier as error:
-        raise PluginError(
-            f"requires_yolocore = {required!r} is no version specifier such as '>=0.2'"
-        ) from error
+        raise PluginError(f"requires_yolocore = {required!r} is no version specifier such as '>=0.2'") from error
     if not fits:
         raise PluginError(f"needs yolocore {required}, this is {__version__}: upgrade one of them")

@@ -199,9 +199,7 @@ class HookManager:
 
     def _calls(self, event: str) -> Iterator[tuple[bool, PluginCall]]:
         """Yield each handler in running order, with whether it comes after the user's functions."""
-        found = {
-            implementation.plugin_name: implementation for implementation in self._host.implementations(event)
-        }
+        found = {implementation.plugin_name: implementation for implementation in self._host.implementations(event)}
         ordered = []
         for plugin in self._plugins:
             if plugin.name in found and plugin.state == "active":
@@ -285,9 +283,7 @@ class HookManager:
             self._guard.call(plugin, "register_commands", commands.add, function, plugin.label)
 
     def _registering(self, hook: str) -> Iterator[tuple[Plugin, Callable[[Any], Any]]]:
-        found = {
-            implementation.plugin_name: implementation for implementation in self._host.implementations(hook)
-        }
+        found = {implementation.plugin_name: implementation for implementation in self._host.implementations(hook)}
         for plugin in self._plugins:
             if plugin.name in found and plugin.state == "active":
                 yield plugin, caller(found[plugin.name].function, hook)

@@ -56,9 +56,7 @@ class Plugin:
     @property
     def label(self) -> str:
         """The plugin in a message: ``plugin 'wandb' (yolocore-wandb 1.2)``."""
-        return (
-            f"{'built-in' if self.builtin else 'plugin'} {self.name!r} ({self.distribution} {self.version})"
-        )
+        return f"{'built-in' if self.builtin else 'plugin'} {self.name!r} ({self.distribution} {self.version})"
 
     def stop(self, state: State, reason: str) -> None:
         """Take the plugin out of service."""

@@ -63,8 +63,7 @@ def _check_names(name: str, model: type[BaseModel], given: Mapping[str, Any]) ->
         if key not in fields:
             known = ", ".join(f"{name}.{field}" for field in sorted(fields)) or "it has none"
             raise ConfigError(
-                f"{name}.{key}: the plugin {name!r} has no such argument.{did_you_mean(key, fields)}"
-                f" Known: {known}."
+                f"{name}.{key}: the plugin {name!r} has no such argument.{did_you_mean(key, fields)} Known: {known}."
             )
 
 

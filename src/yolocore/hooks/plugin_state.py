@@ -30,6 +30,4 @@ def _check(value: Any, where: str) -> None:
         for index, item in enumerate(value):
             _check(item, f"{where}[{index}]")
     elif kind not in PLAIN and (kind.__module__, kind.__name__) != ("torch", "Tensor"):
-        raise TypeError(
-            f"{where} is a {kind.__module__}.{kind.__name__}; a checkpoint holds plain values and tensors"
-        )
+        raise TypeError(f"{where} is a {kind.__module__}.{kind.__name__}; a checkpoint holds plain values and tensors")

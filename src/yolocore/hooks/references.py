@@ -25,9 +25,7 @@ def reference(function: Callable[..., object]) -> str:
         raise PluginError(f"{describe(function)} cannot be re-imported by the other processes: {REMEDY}")
     text = f"{module}:{name}"
     if resolve(text) is not function:
-        raise PluginError(
-            f"{text} is not the function that was added, so other processes cannot use it: {REMEDY}"
-        )
+        raise PluginError(f"{text} is not the function that was added, so other processes cannot use it: {REMEDY}")
     return text
 
 

@@ -61,14 +61,11 @@ class Registry(Mapping[str, T], Generic[T]):
         wanted = self._what.value
         if not isinstance(value, wanted) or (wanted is object and not callable(value)):
             expected = "a class or function" if wanted is object else wanted.__name__
-            raise PluginError(
-                f"{self._what.word} {name!r} of {self._owner} is {value!r}; it has to be {expected}"
-            )
+            raise PluginError(f"{self._what.word} {name!r} of {self._owner} is {value!r}; it has to be {expected}")
         for key in (name, *aliases):
             if key in self._entries:
                 raise PluginError(
-                    f"{self._what.word} {key!r} is registered twice: "
-                    f"by {self.owner(key)} and by {self._owner}"
+                    f"{self._what.word} {key!r} is registered twice: by {self.owner(key)} and by {self._owner}"
                 )
             self._entries[key] = (value, self._owner)
 

@@ -72,9 +72,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not understood ({type(error).__name__}: {error})") from error
 
 
-def write_checkpoint(
-    path: str | Path, payload: Mapping[str, Any], *, keep_previous: bool | None = None
-) -> Path:
+def write_checkpoint(path: str | Path, payload: Mapping[str, Any], *, keep_previous: bool | None = None) -> Path:
     """Write yolocore's own checkpoint: complete under its name, or not at all.
 
     It goes to a temporary file in the same folder, is forced to disk and renamed. The file it replaces stays
@@ -214,9 +212,7 @@ def build_model(checkpoint: Checkpoint, model_class: Callable[..., Any], **optio
     try:
         model: Any = model_class(yaml, ch=channels, nc=checkpoint.nc, verbose=False, **options)
     except ModelError as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: the network description cannot be built: {error}"
-        ) from error
+        raise CheckpointError(f"{checkpoint.path}: the network description cannot be built: {error}") from error
     _set_batch_norm(model, checkpoint)
     if checkpoint.fused:
         model.fuse()
@@ -235,17 +231,9 @@ def _interpret(contents: Contents, path: Path) -> Checkpoint:
         return parse_official(contents, path)
     if isinstance(tree, Mapping):
         for tensors in (tree, tree.get("state_dict"), tree.get("model")):
-            if (
-                isinstance(tensors, Mapping)
-                and tensors
-                and all(isinstance(v, torch.Tensor) for v in tensors.values())
-            ):
+            if isinstance(tensors, Mapping) and tensors and all(isinstance(v, torch.Tensor) for v in tensors.values()):
                 return _from_state_dict(contents, dict(tensors), path, {})
-    what = (
-        f"a dict with the keys {sorted(map(str, tree))[:8]}"
-        if isinstance(tree, Mapping)
-        else type(tree).__name__
-    )
+    what = f"a dict with the keys {sorted(map(str, tree))[:8]}" if isinstance(tree, Mapping) else type(tree).__name__
     raise CheckpointError(f"holds {what}; expected a checkpoint, or a state dict of tensors by name")
 
 

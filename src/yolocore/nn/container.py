@@ -67,9 +67,7 @@ def open_container(path: str | Path) -> Contents:
         with path.open("rb") as file:
             head = file.read(4)
             if not head:
-                raise CheckpointError(
-                    "the file is empty (0 bytes); it was probably cut while being written or copied"
-                )
+                raise CheckpointError("the file is empty (0 bytes); it was probably cut while being written or copied")
             file.seek(0)
             return _read_zip(file) if head == _ZIP_MAGIC else _read_stream(file.read(MAX_TOTAL_BYTES))
     except CheckpointError as error:
@@ -88,14 +86,10 @@ def _read_zip(file: Any) -> Contents:
         if len(pickles) != 1 or sum(e.filename.endswith(".pkl") for e in entries) != 1:
             names = sorted(e.filename for e in entries if e.filename.endswith(".pkl"))
             if any(PurePosixPath(n).name == "constants.pkl" for n in names):
-                raise CheckpointError(
-                    "holds a TorchScript program, not a checkpoint; name the file *.torchscript"
-                )
+                raise CheckpointError("holds a TorchScript program, not a checkpoint; name the file *.torchscript")
             raise CheckpointError(f"expected one data.pkl in the zip, found {names[:4] or 'none'}")
         if pickles[0].file_size > MAX_PICKLE_BYTES:
-            raise CheckpointError(
-                f"data.pkl has {pickles[0].file_size} bytes, at most {MAX_PICKLE_BYTES} are read"
-            )
+            raise CheckpointError(f"data.pkl has {pickles[0].file_size} bytes, at most {MAX_PICKLE_BYTES} are read")
         root = PurePosixPath(pickles[0].filename).parent
         if len(root.parts) != 1:
             raise CheckpointError(f"data.pkl lies at '{pickles[0].filename}', expected <name>/data.pkl")
@@ -128,9 +122,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
         seen.add(name.casefold())
         total += entry.file_size
     if total > MAX_TOTAL_BYTES:
-        raise CheckpointError(
-            f"refused: the zip expands to {total} bytes, at most {MAX_TOTAL_BYTES} are read"
-        )
+        raise CheckpointError(f"refused: the zip expands to {total} bytes, at most {MAX_TOTAL_BYTES} are read")
 
 
 class _ZipStorages:
@@ -211,9 +203,7 @@ class _StreamStorages:
         if key not in self._cache:
             self._budget -= count * dtype.itemsize
             if self._budget < 0:
-                raise CheckpointError(
-                    "the storages need more bytes than the file has; it is cut short or forged"
-                )
+                raise CheckpointError("the storages need more bytes than the file has; it is cut short or forged")
             self._cache[key] = torch.zeros(count, dtype=dtype)
         storage = self._cache[key]
         if storage.dtype != dtype or storage.numel() != count:
@@ -221,11 +211,7 @@ class _StreamStorages:
         return storage
 
     def fill(self, stream: io.BytesIO, keys: Any, *, big_endian: bool) -> None:
-        if (
-            not isinstance(keys, list)
-            or {str(k) for k in keys} != set(self._cache)
-            or len(keys) != len(self._cache)
-        ):
+        if not isinstance(keys, list) or {str(k) for k in keys} != set(self._cache) or len(keys) != len(self._cache):
             raise CheckpointError("the list of storages does not agree with the tensors")
         for key in keys:
             storage = self._cache[key]

@@ -109,9 +109,7 @@ class DetectionLoss:
         return Targets(boxes, cls, batch["batch_idx"].to(device).view(-1).long())
 
     @torch.no_grad()
-    def assign(
-        self, logits: Tensor, boxes: Tensor, points: Tensor, stride: Tensor, targets: Targets
-    ) -> Assignment:
+    def assign(self, logits: Tensor, boxes: Tensor, points: Tensor, stride: Tensor, targets: Targets) -> Assignment:
         """Decode every prediction and let the assigner decide, in pixels."""
         distance = self.distances(boxes.unflatten(1, (4, -1)), 2).transpose(1, 2)  # (B, A, 4) cells
         corners = dist2bbox(distance, points, xywh=False) * stride

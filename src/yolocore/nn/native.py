@@ -61,9 +61,7 @@ def parse_native(contents: Contents, path: Path) -> Checkpoint:
     tree = contents.tree
     version = tree.get("version")
     if type(version) is not int or not 1 <= version <= VERSION:
-        raise CheckpointError(
-            f"has format version {version!r}, this yolocore reads up to {VERSION}; update yolocore"
-        )
+        raise CheckpointError(f"has format version {version!r}, this yolocore reads up to {VERSION}; update yolocore")
     missing = [key for key in _REQUIRED if key not in tree]
     if missing:
         raise CheckpointError(f"lacks the keys {', '.join(missing)}")

@@ -111,9 +111,7 @@ def _network(tree: Any) -> Stub:
     if not isinstance(candidate, Stub):
         raise CheckpointError(f"holds {type(candidate).__name__} where the network should be")
     if candidate.kind not in NETWORKS:
-        raise CheckpointError(
-            f"the network is a '{candidate.source}.{candidate.kind}', known: {sorted(NETWORKS)}"
-        )
+        raise CheckpointError(f"the network is a '{candidate.source}.{candidate.kind}', known: {sorted(NETWORKS)}")
     return candidate
 
 
@@ -138,11 +136,7 @@ def _walk(root: Stub) -> Iterator[tuple[str, Stub]]:
         children = _state(stub, f"the module '{prefix}'").get("_modules") or {}
         if not isinstance(children, dict):
             raise CheckpointError(f"the children of module '{prefix}' are {type(children).__name__}")
-        named = [
-            (f"{prefix}.{k}" if prefix else str(k), v, depth + 1)
-            for k, v in children.items()
-            if v is not None
-        ]
+        named = [(f"{prefix}.{k}" if prefix else str(k), v, depth + 1) for k, v in children.items() if v is not None]
         pending.extend(reversed(named))
 
 
@@ -177,9 +171,7 @@ def as_float32(tensors: dict[str, Any], contents: Contents) -> dict[str, torch.T
         storage = value.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
         elements += value.numel()
-        if (
-            elements > 4 * sum(storages.values()) + 1024
-        ):  # many names for one storage: memory the file never had
+        if elements > 4 * sum(storages.values()) + 1024:  # many names for one storage: memory the file never had
             raise CheckpointError(f"the tensors up to '{name}' are larger than the storages they share")
         result[name] = value.float().contiguous() if value.is_floating_point() else value.contiguous()
     return result

@@ -279,9 +279,7 @@ def _resolve(value: object, options: Mapping[str, Any]) -> Any:
     return options[value] if isinstance(value, str) and value in options else value
 
 
-def _build(
-    registry: Mapping[str, Any], channels_in: list[int], args: list[Any], row: Row
-) -> tuple[nn.Module, int]:
+def _build(registry: Mapping[str, Any], channels_in: list[int], args: list[Any], row: Row) -> tuple[nn.Module, int]:
     """Build one layer, repeated in a sequence unless it repeats itself."""
     if row.name not in registry:
         known = ", ".join(sorted(registry))

@@ -71,7 +71,5 @@ def _tensor(name: str, entry: dict[str, Any], body: memoryview) -> torch.Tensor:
         or not 0 <= begin <= end <= len(body)
         or end - begin != math.prod(shape) * dtype.itemsize
     ):
-        raise CheckpointError(
-            f"tensor '{name}' of shape {shape} does not fit its bytes {begin}..{end} of {len(body)}"
-        )
+        raise CheckpointError(f"tensor '{name}' of shape {shape} does not fit its bytes {begin}..{end} of {len(body)}")
     return to_tensor(bytes(body[begin:end]), dtype).reshape(shape)

@@ -67,9 +67,7 @@ _BLOCKS = frozenset(
     ]
 )
 _CONVS = frozenset(["Concat", "Conv", "DWConv", "RepConv"])
-_HEADS = frozenset(
-    ("Classify", "Detect", "OBB", "OBB26", "Pose", "Pose26", "Segment", "Segment26", "v10Detect")
-)
+_HEADS = frozenset(("Classify", "Detect", "OBB", "OBB26", "Pose", "Pose26", "Segment", "Segment26", "v10Detect"))
 STUBS: Mapping[str, frozenset[str]] = {
     "ultralytics.nn.tasks": frozenset(NETWORKS),
     "ultralytics.nn.modules": _BLOCKS | _CONVS | _HEADS,
@@ -87,9 +85,7 @@ STUBS: Mapping[str, frozenset[str]] = {
     "torch.nn.modules.pooling": frozenset({"AdaptiveAvgPool2d", "MaxPool2d"}),
     "torch.nn.modules.upsampling": frozenset({"Upsample"}),
     "torchvision.transforms.functional": frozenset({"InterpolationMode"}),
-    "torchvision.transforms.transforms": frozenset(
-        {"CenterCrop", "Compose", "Normalize", "Resize", "ToTensor"}
-    ),
+    "torchvision.transforms.transforms": frozenset({"CenterCrop", "Compose", "Normalize", "Resize", "ToTensor"}),
     "pathlib": frozenset({"PosixPath", "PurePosixPath"}),
 }
 _OTHER_ARCHITECTURES = ("models.yolo", "models.common", "models.experimental")
@@ -161,9 +157,7 @@ class _Set:
 
     def __call__(self, items: Any = ()) -> set[Any]:
         if not isinstance(items, (list, tuple)) or len(items) > MAX_ITEMS:
-            raise CheckpointError(
-                f"a set is built from more than {MAX_ITEMS} items or from {type(items).__name__}"
-            )
+            raise CheckpointError(f"a set is built from more than {MAX_ITEMS} items or from {type(items).__name__}")
         return set(items)
 
 
@@ -186,9 +180,7 @@ class _Tensor:
         elements = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if elements else 0
         if elements > storage.numel() or last >= max(storage.numel(), 1):
-            raise CheckpointError(
-                f"a tensor of size {size} does not fit its storage of {storage.numel()} elements"
-            )
+            raise CheckpointError(f"a tensor of size {size} does not fit its storage of {storage.numel()} elements")
         return torch.as_strided(storage, size, stride, offset)
 
 
@@ -244,9 +236,7 @@ def read_pickle(stream: io.BytesIO, storages: StorageSource | None = None) -> An
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, LookupError) as error:
         raise CheckpointError(f"the pickle inside is not well formed ({error})") from error
     except (MemoryError, RecursionError, OverflowError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the pickle inside asks for too much ({type(error).__name__}: {error})"
-        ) from error
+        raise CheckpointError(f"the pickle inside asks for too much ({type(error).__name__}: {error})") from error
     stream.seek(end)
     return tree
 
@@ -257,9 +247,7 @@ class _Unpickler(pickle.Unpickler):
         self._storages = storages
         self._stubs: dict[str, InertType] = {}
 
-    def find_class(
-        self, module: str, name: str
-    ) -> Any:  # documented extension point: nothing is imported here
+    def find_class(self, module: str, name: str) -> Any:  # documented extension point: nothing is imported here
         constructor = CONSTRUCTORS.get(f"{module}.{name}")
         if constructor is not None:
             return constructor
@@ -320,9 +308,7 @@ def _scan(stream: io.BytesIO) -> int:
             raise
         raise CheckpointError(f"not a checkpoint, or cut short ({error})") from error
     if highest > count:  # the interpreter would allocate up to this index
-        raise CheckpointError(
-            f"refused: the pickle inside has {count} operations but stores to slot {highest}"
-        )
+        raise CheckpointError(f"refused: the pickle inside has {count} operations but stores to slot {highest}")
     return stream.tell()
 
 

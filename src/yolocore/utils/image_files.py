@@ -26,9 +26,7 @@ def show_image(title: str, im_bgr: NDArray[np.uint8], wait_ms: int = 0) -> None:
     """
     reason = no_display()
     if reason:
-        raise UnsupportedError(
-            f"cannot show an image: {reason}; save it instead, e.g. result.save('out.jpg')"
-        )
+        raise UnsupportedError(f"cannot show an image: {reason}; save it instead, e.g. result.save('out.jpg')")
     cv2.imshow(title, im_bgr)
     cv2.waitKey(wait_ms)
 

@@ -79,9 +79,7 @@ class Bboxes:
             return cls(np.empty((0, 4), np.float32))
         formats = {b.format for b in boxes}
         if len(formats) > 1:
-            raise AssertionError(
-                f"Bboxes.concatenate: mixed formats {sorted(formats)}; convert() them to one."
-            )
+            raise AssertionError(f"Bboxes.concatenate: mixed formats {sorted(formats)}; convert() them to one.")
         return cls(np.concatenate([b.bboxes for b in boxes]), boxes[0].format)
 
 
@@ -298,6 +296,10 @@ class Instances:
 
     def transform(self, matrix: NDArray[np.float64]) -> None:
         """Apply a 3x3 projective matrix in place; a box becomes the box around its four moved corners."""
+        if not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1]):
+            self.scale(matrix[0, 0], matrix[1, 1])
+            self.shift(matrix[0, 2], matrix[1, 2])
+            return
         points = self.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
         corners = _project(points, matrix).reshape(-1, 4, 2)  # (N, 4, 2)
         self.boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
@@ -313,8 +315,8 @@ class Instances:
         The box of an object with polygon becomes the box around what is left of the polygon; a keypoint
         outside gets visibility 0.
         """
-        np.clip(self.boxes[:, 0::2], 0, width, out=self.boxes[:, 0::2])
-        np.clip(self.boxes[:, 1::2], 0, height, out=self.boxes[:, 1::2])
+        limit = np.array((width, height, width, height), np.float32)
+        self.boxes = np.minimum(np.maximum(self.boxes, np.float32(0)), limit)
         if self.polygons:
             had = self.has_polygon()
             self.polygons = self.polygons.clip(width, height)

@@ -52,9 +52,7 @@ class StrokePen:
     def write(self, im: NDArray[np.uint8], text: str, left: int, top: int, colour: Colour) -> None:
         """See :class:`Pen`."""
         (_, ascent), _ = cv2.getTextSize("Ag", self.FACE, self.scale, self.thickness)
-        cv2.putText(
-            im, text, (left, top + ascent), self.FACE, self.scale, colour, self.thickness, cv2.LINE_AA
-        )
+        cv2.putText(im, text, (left, top + ascent), self.FACE, self.scale, colour, self.thickness, cv2.LINE_AA)
 
 
 class FontPen:

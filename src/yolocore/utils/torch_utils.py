@@ -69,9 +69,13 @@ def select_device(device: Device = None) -> torch.device:
 def _device_parts(device: Any) -> list[str]:
     """Return the single names of a device argument, without ``cuda:``."""
     if isinstance(device, bool) or not isinstance(device, str | int | list | tuple):
-        raise ConfigTypeError(f"device={device!r} is a {type(device).__name__}; a string, a number or a list is needed.")
+        raise ConfigTypeError(
+            f"device={device!r} is a {type(device).__name__}; a string, a number or a list is needed."
+        )
     if isinstance(device, list | tuple):
-        return [part for item in device for part in _device_parts(item if not isinstance(item, torch.device) else str(item))]
+        return [
+            part for item in device for part in _device_parts(item if not isinstance(item, torch.device) else str(item))
+        ]
     text = str(device).strip().lower().strip("()[]").replace(" ", "")
     if text == "cuda":
         return ["0"]
@@ -102,7 +106,9 @@ def _unavailable(device: object) -> ConfigError:
     """Return the error for a device that is not there."""
     found = available_devices()
     names = [f"{d} ({torch.cuda.get_device_name(d)})" if d.startswith("cuda") else d for d in found]
-    return ConfigError(f"device={device!r} is not available; this machine has {', '.join(names)}. Use device='{found[-1]}'.")
+    return ConfigError(
+        f"device={device!r} is not available; this machine has {', '.join(names)}. Use device='{found[-1]}'."
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ repeatability
@@ -199,18 +205,23 @@ def flops(model: nn.Module, imgsz: int | Sequence[int] = 640) -> int:
 
     Args:
         model: with ``yaml["channels"]`` when images do not have three.
-        imgsz: pixels, one number or (height, width).
+        imgsz: pixels, one number or (height, width); rounded up to multiples of the stride.
     """
     model = unwrap_model(model)
-    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    unit = max(32, int(max(getattr(model, "stride", (32,)))))
+    stride = int(max(getattr(model, "stride", (32,))))
+    height, width = (
+        math.ceil(side / stride) * stride for side in ((imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
+    )
+    unit = max(32, stride)
     if height % unit or width % unit:
         return _count_flops(model, height, width)
     counts = {unit * unit * cells: _count_flops(model, unit, unit * cells) for cells in (1, 2, 3)}
     total = Fraction(0)
     for area, count in counts.items():  # Lagrange's interpolation
         others = [other for other in counts if other != area]
-        total += count * math.prod((Fraction(height * width - other, area - other) for other in others), start=Fraction(1))
+        total += count * math.prod(
+            (Fraction(height * width - other, area - other) for other in others), start=Fraction(1)
+        )
     return int(total)
 
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 MAX_COVER = 0.30
 
 
-def copy_paste(
-    canvas: Canvas, source: Source, rng: Generator, share: float, other: Canvas | None = None
-) -> Canvas:
+def copy_paste(canvas: Canvas, source: Source, rng: Generator, share: float, other: Canvas | None = None) -> Canvas:
     """Paste objects with polygons where they hide little of what is there.
 
     Args:

@@ -45,6 +45,5 @@ def format_detect(sample: Sample, *, bgr: bool = False) -> dict[str, Any]:
 def to_planes(image: np.ndarray[Any, np.dtype[np.uint8]], *, bgr: bool = False) -> torch.Tensor:
     """Return a BGR image (h, w, 3) as planes (3, h, w), RGB unless ``bgr``."""
     planes = np.empty((3, *image.shape[:2]), np.uint8)
-    for channel in range(3):
-        cv2.extractChannel(image, channel, planes[channel if bgr else 2 - channel])
+    cv2.split(image, list(planes) if bgr else [planes[2], planes[1], planes[0]])  # writes into `planes`
     return torch.from_numpy(planes)

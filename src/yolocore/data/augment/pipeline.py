@@ -109,9 +109,7 @@ class TrainPipeline:
     def _partner(self, source: Source, rng: Generator, shape: tuple[int, int]) -> Sample:
         return self._geometry(source, int(rng.integers(len(source))), rng, shape, mixing=True)
 
-    def _geometry(
-        self, source: Source, index: int, rng: Generator, shape: tuple[int, int], mixing: bool
-    ) -> Sample:
+    def _geometry(self, source: Source, index: int, rng: Generator, shape: tuple[int, int], mixing: bool) -> Sample:
         """Steps 1 to 3: canvas, copy-paste, affine."""
         tiled = mixing and _hit(rng, self.args.mosaic)
         canvas = self._canvas(source, index, rng, shape, tiled)
@@ -123,12 +121,10 @@ class TrainPipeline:
         if self.still and not tiled:
             return Sample(canvas.paint(source), canvas.instances)
         warp = draw(self.args, rng, (canvas.height, canvas.width), shape)
-        img = warp_canvas(canvas, source, warp.matrix, shape)
+        img = warp_canvas(canvas, source, warp, shape)
         return Sample(img, warp_instances(canvas.instances, warp, shape))
 
-    def _canvas(
-        self, source: Source, index: int, rng: Generator, shape: tuple[int, int], tiled: bool
-    ) -> Canvas:
+    def _canvas(self, source: Source, index: int, rng: Generator, shape: tuple[int, int], tiled: bool) -> Canvas:
         if tiled:
             return mosaic(source, index, rng, self.imgsz)
         h, w = source.size(index)

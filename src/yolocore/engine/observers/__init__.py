@@ -7,7 +7,12 @@ from yolocore.engine.observers.plots import PlotsObserver
 from yolocore.engine.observers.progress import ProgressObserver
 from yolocore.engine.observers.summary import SummaryObserver
 
-TRAINING = (("csv", CsvObserver), ("plots", PlotsObserver), ("progress", ProgressObserver), ("summary", SummaryObserver))
+TRAINING = (
+    ("csv", CsvObserver),
+    ("plots", PlotsObserver),
+    ("progress", ProgressObserver),
+    ("summary", SummaryObserver),
+)
 OBSERVERS: dict[str, tuple[tuple[str, type], ...]] = {
     "trainer": TRAINING,
     "validator": (("plots", PlotsObserver), ("progress", ProgressObserver)),

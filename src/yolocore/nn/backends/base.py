@@ -80,9 +80,7 @@ class Backend(ABC):
 
     def _check(self, im: torch.Tensor) -> None:
         if im.ndim != 4:
-            raise ConfigError(
-                f"the input has shape {tuple(im.shape)}, expected (batch, channels, height, width)"
-            )
+            raise ConfigError(f"the input has shape {tuple(im.shape)}, expected (batch, channels, height, width)")
         size = (im.shape[2], im.shape[3])
         if not self.dynamic and self.imgsz is not None and size != self.imgsz:
             raise ConfigError(
@@ -108,11 +106,7 @@ def as_output(value: object) -> Output:
     """Return the tensors of a network's output as float32: one, or a tuple; other objects are dropped."""
     if isinstance(value, torch.Tensor):
         return value.float()
-    tensors = (
-        tuple(v.float() for v in value if isinstance(v, torch.Tensor))
-        if isinstance(value, (list, tuple))
-        else ()
-    )
+    tensors = tuple(v.float() for v in value if isinstance(v, torch.Tensor)) if isinstance(value, (list, tuple)) else ()
     return tensors[0] if len(tensors) == 1 else tensors
 
 

@@ -47,7 +47,5 @@ def load_backend(
     if not path.exists():
         raise MissingFileError(f"{path}: no such file")
     if path.suffix == ".pt":
-        raise UnsupportedError(
-            f"{path}: a checkpoint holds weights, build its network first: YOLO({path.name!r})"
-        )
+        raise UnsupportedError(f"{path}: a checkpoint holds weights, build its network first: YOLO({path.name!r})")
     raise ConfigError(f"{path}: no backend for this kind of file; known: {', '.join(EXPORT_SUFFIXES)}")

@@ -62,7 +62,9 @@ class Row:
             ModelError: ``wanted`` is no positive whole number, or the weights would not fit any memory.
         """
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-            raise self.error(f"the number of output channels is {wanted!r}; a whole number from 1 is needed, such as 64.")
+            raise self.error(
+                f"the number of output channels is {wanted!r}; a whole number from 1 is needed, such as 64."
+            )
         channels = math.ceil(min(wanted, self.max_channels) * self.width / 8) * 8
         weight_bytes = 4 * 9 * channels * channels_in
         if channels > MAX_CHANNELS or weight_bytes > MAX_WEIGHT_BYTES:

@@ -48,9 +48,7 @@ class C2f(ScaledLayer):
 
     takes_repeats: ClassVar[bool] = True
 
-    def __init__(
-        self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5
-    ) -> None:
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, e: float = 0.5) -> None:
         super().__init__()
         self.c = int(c2 * e)
         self.cv1 = Conv(c1, 2 * self.c)
@@ -75,9 +73,7 @@ class C3(ScaledLayer):
     takes_repeats: ClassVar[bool] = True
     kernels: ClassVar[tuple[int, int]] = (1, 3)
 
-    def __init__(
-        self, c1: int, c2: int, n: int = 1, shortcut: bool = True, g: int = 1, e: float = 0.5
-    ) -> None:
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = True, g: int = 1, e: float = 0.5) -> None:
         super().__init__()
         hidden = int(c2 * e)
         self.cv1 = Conv(c1, hidden)
@@ -143,9 +139,7 @@ class SPPF(ScaledLayer):
         act: activation of the first convolution.
     """
 
-    def __init__(
-        self, c1: int, c2: int, k: int = 5, n: int = 3, shortcut: bool = False, act: bool = True
-    ) -> None:
+    def __init__(self, c1: int, c2: int, k: int = 5, n: int = 3, shortcut: bool = False, act: bool = True) -> None:
         super().__init__()
         hidden = c1 // 2
         self.cv1 = Conv(c1, hidden, act=act)

@@ -65,9 +65,7 @@ class Conv(ScaledLayer):
 class DWConv(Conv):
     """Convolution with as many groups as its channels allow; arguments as :class:`Conv`."""
 
-    def __init__(
-        self, c1: int, c2: int, k: int = 1, s: int = 1, d: int = 1, act: bool | nn.Module = True
-    ) -> None:
+    def __init__(self, c1: int, c2: int, k: int = 1, s: int = 1, d: int = 1, act: bool | nn.Module = True) -> None:
         super().__init__(c1, c2, k, s, g=math.gcd(c1, c2), d=d, act=act)
 
 

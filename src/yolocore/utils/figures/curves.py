@@ -21,9 +21,7 @@ FEW_CLASSES = len(PALETTE)  # more lines cannot be told apart: they are drawn fa
 SMOOTHING = 0.05  # a box of 51 of 1000 points
 
 
-def plot_pr_curve(
-    x: ArrayLike, y: ArrayLike, ap50: ArrayLike, names: Sequence[str], path: str | Path
-) -> Path:
+def plot_pr_curve(x: ArrayLike, y: ArrayLike, ap50: ArrayLike, names: Sequence[str], path: str | Path) -> Path:
     """Write precision over recall at IoU 0.5.
 
     Args:

@@ -25,9 +25,7 @@ class ConfusionMatrix(Table):
         iou: a detection and an object are one above this overlap.
     """
 
-    def __init__(
-        self, names: Mapping[int, str], conf: float = 0.25, iou: float = 0.45, task: str = "detect"
-    ) -> None:
+    def __init__(self, names: Mapping[int, str], conf: float = 0.25, iou: float = 0.45, task: str = "detect") -> None:
         self.names = dict(names)
         self.conf, self.iou, self.task = conf, iou, task
         self.nc = len(self.names)
@@ -46,9 +44,7 @@ class ConfusionMatrix(Table):
         found = found[found[:, 4] > self.conf]
         self.process_overlap(box_iou(found[:, :4], as_numpy(truths)), found[:, 5], as_numpy(true_cls))
 
-    def process_overlap(
-        self, overlap: NDArray[np.floating], pred_cls: NDArray[Any], true_cls: NDArray[Any]
-    ) -> None:
+    def process_overlap(self, overlap: NDArray[np.floating], pred_cls: NDArray[Any], true_cls: NDArray[Any]) -> None:
         """Count one image from its (N, M) overlaps; objects and detections pair once, best overlap first."""
         predicted, true = pred_cls.astype(np.int64), true_cls.reshape(-1).astype(np.int64)
         det, gt = np.nonzero(overlap > self.iou)

@@ -235,9 +235,7 @@ class DetMetrics(Table):
         for part in self.parts:
             tp = _join([s.tp[part.name] for s in images], (0, 10)).astype(bool)
             ignored = [s.ignored.get(part.name, np.zeros_like(s.tp[part.name])) for s in images]
-            evaluation = ap_per_class(
-                tp, conf, pred_cls, target_cls, ignored=_join(ignored, (0, 10)).astype(bool)
-            )
+            evaluation = ap_per_class(tp, conf, pred_cls, target_cls, ignored=_join(ignored, (0, 10)).astype(bool))
             self._metric(part).update(evaluation)
         self.evaluated, self._fitness = True, None
 

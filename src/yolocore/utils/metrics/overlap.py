@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def box_iou(
-    boxes: ArrayLike, truths: ArrayLike, crowd: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
+def box_iou(boxes: ArrayLike, truths: ArrayLike, crowd: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Return the intersection over union of every box with every ground-truth box.
 
     Args:

@@ -105,8 +105,7 @@ def label_lines(found: FoundBoxes, shape: tuple[int, int], *, conf: bool = False
     boxes = xyxy2xywhn(found.boxes, w=shape[1], h=shape[0])
     numbers = np.column_stack((boxes, found.conf)) if conf else boxes
     return [
-        " ".join((f"{int(c)}", *(f"{value:g}" for value in row)))
-        for c, row in zip(found.cls, numbers, strict=True)
+        " ".join((f"{int(c)}", *(f"{value:g}" for value in row))) for c, row in zip(found.cls, numbers, strict=True)
     ]
 
 
@@ -157,9 +156,7 @@ def coco_ground_truth(data: Mapping[str, Any], split: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def coco_statistics(
-    truth: Path, records: Sequence[Mapping[str, Any]], images: Sequence[int | str]
-) -> dict[str, float]:
+def coco_statistics(truth: Path, records: Sequence[Mapping[str, Any]], images: Sequence[int | str]) -> dict[str, float]:
     """Return the twelve numbers of pycocotools on ``images``, or nothing when it is not installed."""
     try:
         from pycocotools.coco import COCO  # optional

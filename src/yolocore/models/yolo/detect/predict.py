@@ -34,9 +34,7 @@ class DetectionPredictor(BasePredictor):
     task: ClassVar[str] = "detect"
     model_class: ClassVar[Callable[..., nn.Module]] = DetectionModel
 
-    def postprocess(
-        self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]
-    ) -> list[Results]:
+    def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Suppress duplicates and map the boxes back; see :meth:`BasePredictor.postprocess`."""
         decoded = preds if isinstance(preds, torch.Tensor) else preds[0]  # (B, 4 + nc, A)
         args = self.args
@@ -58,7 +56,4 @@ class DetectionPredictor(BasePredictor):
         """Return one ``Results`` per image from (N, 6) rows xyxy, score, class in pixels of the batch."""
         names, shape = self.model.names, img.shape[2:]
         triples = zip(preds, orig_imgs, self.batch[0], strict=True)
-        return [
-            Results(orig, path, names, boxes=scale_boxes(shape, rows, orig.shape))
-            for rows, orig, path in triples
-        ]
+        return [Results(orig, path, names, boxes=scale_boxes(shape, rows, orig.shape)) for rows, orig, path in triples]

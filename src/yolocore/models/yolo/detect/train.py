@@ -43,7 +43,11 @@ class DetectionTrainer(BaseTrainer):
         """Return a network for the classes of the dataset, with the matching tensors of ``weights``."""
         layers = self.manager.registry("modules")
         model = self.model_class(
-            cfg or self.default_model, ch=self.data["channels"], nc=self.data["nc"], verbose=verbose, registry=layers
+            cfg or self.default_model,
+            ch=self.data["channels"],
+            nc=self.data["nc"],
+            verbose=verbose,
+            registry=layers,
         )
         if weights is not None:
             model.names = self.data["names"]
@@ -60,7 +64,9 @@ class DetectionTrainer(BaseTrainer):
         self.raw_model.nc = self.data["nc"]
         self.raw_model.args = self.args
 
-    def build_dataset(self, img_path: Any, mode: Literal["train", "val"] = "train", batch: int | None = None) -> YOLODataset:
+    def build_dataset(
+        self, img_path: Any, mode: Literal["train", "val"] = "train", batch: int | None = None
+    ) -> YOLODataset:
         """Return the dataset of the images at ``img_path``."""
         return build_dataset(
             self.data,

@@ -130,6 +130,7 @@ class DetectionValidator(BaseValidator):
         conf, _ = self.thresholds()
         conf = CONFUSION_CONF if conf == DEFAULT_CONF else conf
         self.confusion_matrix = ConfusionMatrix(self.names, conf, task=self.task)
+        non_max_suppression(torch.ones(1, 5, 1))  # its first use loads a library, which would be timed
 
     def thresholds(self) -> tuple[float, float]:
         """Return confidence and IoU threshold of the suppression."""
@@ -253,9 +254,7 @@ class DetectionValidator(BaseValidator):
             write_lines(folder / "labels" / name, label_lines(found, truth.shape, conf=args.save_conf))
         if folder is not None and args.save_hybrid:
             lines = label_lines(FoundBoxes(truth.boxes, truth.cls, np.ones(len(truth.cls))), truth.shape)
-            lines += label_lines(
-                unmatched(found, truth, self.thresholds()[1]), truth.shape, conf=args.save_conf
-            )
+            lines += label_lines(unmatched(found, truth, self.thresholds()[1]), truth.shape, conf=args.save_conf)
             write_lines(folder / "labels_hybrid" / name, lines)
 
     def pred_to_json(self, found: FoundBoxes, truth: ImageTruth) -> list[dict[str, Any]]:
@@ -289,9 +288,7 @@ class DetectionValidator(BaseValidator):
         path = Path(self.save_dir or ".") / f"val_batch{ni}_pred.jpg"
         width = self.args.line_width
         self.on_plot(
-            figures.plot_mosaic(
-                batch["img"], drawn, path, self.names, files=batch["im_file"], line_width=width
-            )
+            figures.plot_mosaic(batch["img"], drawn, path, self.names, files=batch["im_file"], line_width=width)
         )
 
     def plot_metrics(self) -> None:

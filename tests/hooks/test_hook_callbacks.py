@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from functools import partial
 
@@ -196,3 +197,14 @@ def test_functions_added_by_users_are_listed(make_manager):
     manager.add_callback("on_train_end", print)
     manager.add_callback("teardown", repr)
     assert list(manager.callbacks.functions()) == [("on_train_end", print), ("teardown", repr)]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, Callbacks.copy])
+def test_copies_are_independent(duplicate):
+    callbacks = Callbacks()
+    callbacks.add("on_train_end", print)
+    other = duplicate(callbacks)
+    assert type(other) is Callbacks
+    assert other == callbacks
+    other.add("on_train_end", repr)
+    assert callbacks["on_train_end"][1:] == [print]
