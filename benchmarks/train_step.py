@@ -7,6 +7,7 @@ ratios of the rounds. Usage: python benchmarks/train_step.py [--imgsz 320] [--ba
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 
@@ -53,7 +54,7 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
         times.append(time_sync(self.device))
-        seconds = [after - before for before, after in zip(times, times[1:], strict=False)]
+        seconds = [after - before for before, after in itertools.pairwise(times)]
         return dict(zip(PARTS, [*seconds, times[-1] - times[0]], strict=True))
 
 

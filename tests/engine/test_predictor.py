@@ -132,6 +132,11 @@ class TestDetections:
         r.boxes.data[:, 4] += 1  # an inference tensor would refuse
         assert not r.boxes.data.is_inference()
 
+    def test_a_network_without_names_gets_numbers(self, make):
+        predictor = make()
+        predictor.model.names = {}
+        assert predictor(scene())[0].verbose() == "1 0, "
+
     def test_the_network_gets_what_was_drawn(self, make, network):
         """Compare with a letterbox done step by step."""
         im = np.random.default_rng(0).integers(0, 255, (50, 130, 3), np.uint8)

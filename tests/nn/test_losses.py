@@ -58,7 +58,7 @@ def slow_loss(raw, batch, gains, smoothing=0.0, weights=None, topk=10):
     images = boxes.shape[0]
     decoded = {}
     for b in range(images):
-        for a, (x, y, s) in enumerate(cells):
+        for a, (x, y, _) in enumerate(cells):
             d = [sum(k * p for k, p in enumerate(boxes[b, 16 * i : 16 * i + 16, a].softmax(0))) for i in range(4)]
             decoded[b, a] = [x - d[0], y - d[1], x + d[2], y + d[3]]
     objects = []
@@ -109,12 +109,12 @@ def test_equals_the_slow_version_in_value_and_gradient(seed, smoothing):
     gains = LossArguments(label_smoothing=smoothing)
     grads = []
     values = []
+    criterion = DetectionLoss(fake_model(label_smoothing=smoothing))
+    criterion.class_weights = weights
     for compute in (
         lambda r: list(slow_loss(r, batch, gains, smoothing, weights)),
         lambda r: list(criterion(r, batch)[0] / 2),
     ):
-        criterion = DetectionLoss(fake_model(label_smoothing=smoothing))
-        criterion.class_weights = weights
         leaves = {k: raw[k].clone().requires_grad_() for k in ("boxes", "scores")}
         items = compute({**raw, **leaves})
         sum(items).backward()

@@ -29,6 +29,7 @@ def ink(image: np.ndarray) -> float:
     return float((image < 250).any(-1).mean())
 
 
+@pytest.mark.slow
 def test_importing_the_figures_does_not_import_matplotlib():
     code = "import sys, yolocore.utils.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from yolocore.hooks import Callbacks
     from yolocore.hooks.records import TaskRecord
     from yolocore.nn.backends import Backend
+    from yolocore.nn.tasks import BaseModel
 
 LOGGER = logging.getLogger(__name__)
 REMEMBERED = ("imgsz", "data", "single_cls")  # arguments of a checkpoint that later calls inherit
@@ -51,8 +52,8 @@ class Model:
     def __init__(
         self, model: str | Path | Model = "yolo11n.pt", task: str | None = None, verbose: bool = False
     ) -> None:
-        source = model.source if isinstance(model, Model) else str(model).strip()
-        self.source = source if Path(source).suffix or Path(source).is_dir() else f"{source}.pt"
+        source: str = model.source if isinstance(model, Model) else str(model).strip()
+        self.source: str = source if Path(source).suffix or Path(source).is_dir() else f"{source}.pt"
         self.plugins = HookManager(
             kind="model",
             builtins=[("layers", BuiltinModules()), *self.builtin_plugins()],
@@ -65,7 +66,8 @@ class Model:
         self.ckpt: dict[str, Any] = {}
         self.ckpt_path: str | None = None
         self.cfg: str | None = None
-        self.model: nn.Module | str
+        self.model: BaseModel | str
+        self.task: str
         self.overrides: dict[str, Any] = {}
         self._has_weights = False
         self._backend: Any = None
@@ -91,15 +93,20 @@ class Model:
         description = load_model_yaml(cfg)
         self.cfg = cfg
         self.task = task or self._guess_task(description, cfg)
-        self.model = self._record().model(description, verbose=verbose, registry=self.plugins.registry("modules"))
-        self.model.args = make_config("train", {"task": self.task})
+        network = self._record().model(description, verbose=verbose, registry=self.plugins.registry("modules"))
+        self._adopt(network)
+
+    def _adopt(self, network: BaseModel) -> None:
+        """Take ``network`` as the model, with the default gains for its loss."""
+        network.args = make_config("train", {"task": self.task})
+        self.model = network
 
     def _load(self, path: str, task: str | None) -> None:
         file = find_weights(path)
         checkpoint = read_checkpoint(file)
-        self.task = task or checkpoint.task
-        self.model = build_model(checkpoint, self._record().model, registry=self.plugins.registry("modules"))
-        self.model.args = make_config("train", {"task": self.task})
+        self.task = task or checkpoint.task or "detect"
+        layers = self.plugins.registry("modules")
+        self._adopt(build_model(checkpoint, self._record().model, registry=layers))
         self.ckpt, self.ckpt_path, self._has_weights = checkpoint.metadata, str(file), True
         self.overrides = {k: checkpoint.train_args[k] for k in REMEMBERED if checkpoint.train_args.get(k) is not None}
         self.source = str(file)
@@ -154,7 +161,7 @@ class Model:
         self.trainer.train()
         if not self.trainer.ranks.is_main:
             return None
-        self.model = self.trainer.ema.ema
+        self.model = cast("BaseModel", self.trainer.ema.ema)
         self._has_weights, self._backend = True, None
         if self.trainer.best.exists():
             self.ckpt_path = str(self.trainer.best)
@@ -191,13 +198,13 @@ class Model:
     def export(self, **kwargs: Any) -> str:
         """Write the network in another format and return the path of the artefact."""
         network = self._trainable("export")
-        network.pt_path = self.ckpt_path
+        network.pt_path = self.ckpt_path  # type: ignore[assignment]  # the artefact lies beside these weights
         exporter = Exporter(overrides={**self.overrides, **kwargs}, _callbacks=self.callbacks)
         return str(exporter(model=network))
 
     # the network -----------------------------------------------------------------------------------------------
 
-    def _trainable(self, action: str) -> nn.Module:
+    def _trainable(self, action: str) -> BaseModel:
         if isinstance(self.model, str):
             raise UnsupportedError(
                 f"{action}: {self.model!r} is an exported model, good for predict and val only; "
@@ -228,10 +235,10 @@ class Model:
     def load(self, weights: str | Path | nn.Module) -> Model:
         """Copy every tensor of ``weights`` whose name and shape match."""
         network = self._trainable("load")
-        if not isinstance(weights, nn.Module):
-            weights = build_model(read_checkpoint(find_weights(str(weights))), self._record().model)
-        matched, total = network.load(weights)
-        LOGGER.info("transferred %d of %d tensors", matched, total)
+        if isinstance(weights, nn.Module):
+            network.load(weights)
+        else:
+            network.load(read_checkpoint(find_weights(str(weights))).state_dict)
         self._has_weights, self._backend = True, None
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Any] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamax": torch.optim.Adamax,
@@ -79,11 +79,13 @@ def build_optimizer(model: nn.Module, name: str, lr: float, momentum: float, dec
         {"params": biases, "weight_decay": 0.0, "name": "bias"},
     ]
     groups = [{**g, "initial_lr": lr} for g in groups]
+    options: dict[str, Any] = {"betas": (momentum, 0.999)}
     if cls is torch.optim.SGD:
-        return cls(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
-    if cls is torch.optim.RMSprop:
-        return cls(groups, lr=lr, momentum=momentum)
-    return cls(groups, lr=lr, betas=(momentum, 0.999))
+        options = {"momentum": momentum, "nesterov": momentum > 0}
+    elif cls is torch.optim.RMSprop:
+        options = {"momentum": momentum}
+    optimizer: torch.optim.Optimizer = cls(groups, lr=lr, **options)
+    return optimizer
 
 
 def linear_decay(epochs: int, lrf: float) -> Callable[[float], float]:

@@ -355,9 +355,9 @@ def paste_rgb(canvas: NDArray[np.uint8], im_bgr: NDArray[np.uint8], place: Fit) 
     top, left = place.top, place.left
     canvas[:top], canvas[top + h :] = BORDER, BORDER
     canvas[:, :left], canvas[:, left + w :] = BORDER, BORDER
-    if im_bgr.shape[:2] != place.shape:
-        im_bgr = cv2.resize(im_bgr, (w, h), interpolation=cv2.INTER_LINEAR)
-    cv2.cvtColor(im_bgr, cv2.COLOR_BGR2RGB, dst=canvas[top : top + h, left : left + w])
+    fits = im_bgr.shape[:2] == place.shape
+    scaled = im_bgr if fits else cv2.resize(im_bgr, (w, h), interpolation=cv2.INTER_LINEAR)
+    cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB, dst=canvas[top : top + h, left : left + w])
 
 
 def as_pictures(x: torch.Tensor) -> list[NDArray[np.uint8]]:

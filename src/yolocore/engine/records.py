@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yolocore.engine.containers import OBB
 from yolocore.engine.drawing import host_boxes
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def summarise(result: Results, normalize: bool, decimals: int) -> list[dict[str,
     if scored is None:
         return []
     h, w = result.orig_shape if normalize else (1, 1)
-    corners = scored.xyxyxyxy if result.obb is not None else scored.xyxy.reshape(-1, 2, 2)  # (N, 2 or 4, 2)
+    corners = scored.xyxyxyxy if isinstance(scored, OBB) else scored.xyxy.reshape(-1, 2, 2)  # (N, 2 or 4, 2)
     corners = corners / np.array([w, h], corners.dtype)
     records = []
     for i, (cls, conf) in enumerate(zip(scored.cls, scored.conf, strict=True)):

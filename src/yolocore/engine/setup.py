@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yolocore.config import Config
-    from yolocore.config.dataset import DatasetInfo
+    from yolocore.config.dataset_info import DatasetInfo
     from yolocore.engine.trainer import BaseTrainer
     from yolocore.nn.checkpoint import Checkpoint
+    from yolocore.nn.tasks import BaseModel
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_BATCH = 16
@@ -82,13 +83,13 @@ def dataset(trainer: BaseTrainer) -> DatasetInfo:
     return data
 
 
-def network(trainer: BaseTrainer) -> nn.Module:
+def network(trainer: BaseTrainer) -> BaseModel:
     """Return the network of ``trainer``: architecture from model or checkpoint, weights by ``pretrained``."""
     args, checkpoint = trainer.args, trainer.checkpoint
     verbose = args.verbose and trainer.ranks.is_main
     if checkpoint is not None:
         return trainer.get_model(cfg=checkpoint.yaml, weights=None, verbose=verbose)
-    weights: nn.Module | None = trainer.initial_weights
+    weights: BaseModel | None = trainer.initial_weights
     cfg: Any = args.model or trainer.default_model
     if weights is None and str(cfg).endswith(".pt"):
         weights = trainer.load_weights(str(cfg))
@@ -118,7 +119,7 @@ def decay(args: Config, epochs: int) -> Callable[[float], float]:
     return (cosine_decay if args.cos_lr else linear_decay)(epochs, args.lrf)
 
 
-def freeze(model: nn.Module, layers: int | list[int | str] | None) -> tuple[str, ...]:
+def freeze(model: BaseModel, layers: int | list[int | str] | None) -> tuple[str, ...]:
     """Switch the gradients of layers off; return the prefixes of their parameter names.
 
     Raises:

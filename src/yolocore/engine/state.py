@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 # Arguments that a resumed run may change; everything else comes from the checkpoint.
 RESUMABLE = frozenset(
-    ("imgsz", "batch", "device", "workers", "cache", "patience", "time", "epochs")
-    + ("close_mosaic", "save_period", "freeze", "val", "plots")
+    (
+        *("imgsz", "batch", "device", "workers", "cache", "patience", "time", "epochs"),
+        *("close_mosaic", "save_period", "freeze", "val", "plots"),
+    )
 )
 # Arguments of a call that say which run or how to run it, not what is trained.
 NEUTRAL = frozenset(

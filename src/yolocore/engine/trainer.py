@@ -6,21 +6,21 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
 from yolocore.engine import setup
-from yolocore.engine.component import Component, as_numbers
+from yolocore.engine.blocks import TrainingBlocks
+from yolocore.engine.component import as_numbers
 from yolocore.engine.ema import ModelEMA
 from yolocore.engine.optim import Schedule, build_optimizer, choose_optimizer, clip_gradients, warmup_length
 from yolocore.engine.ranks import Ranks
+from yolocore.engine.report import write_plugin_report
 from yolocore.engine.saving import CheckpointFiles, resume_source
 from yolocore.engine.state import restore
-from yolocore.engine.stopping import EarlyStopping, Interrupts, TimeBudget
 from yolocore.errors import NonFiniteLossError
 from yolocore.utils.torch_utils import init_seeds
 
@@ -28,17 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yolocore.config import Config
-    from yolocore.config.dataset import DatasetInfo
-    from yolocore.data.build import EpochLoader
-    from yolocore.engine.validator import BaseValidator
+    from yolocore.config.dataset_info import DatasetInfo
     from yolocore.hooks import HookManager
     from yolocore.nn.checkpoint import Checkpoint
+    from yolocore.nn.tasks import BaseModel
 
 LOGGER = logging.getLogger(__name__)
 
 
-class BaseTrainer(Component):
-    """Trains one network; a task fills in the building blocks below ``# what a task provides``.
+class BaseTrainer(TrainingBlocks):
+    """Trains one network; a task fills in the blocks of :class:`~yolocore.engine.blocks.TrainingBlocks`.
 
     Args:
         cfg: a YAML file or mapping of arguments, below ``overrides``.
@@ -50,22 +49,6 @@ class BaseTrainer(Component):
     Raises:
         ConfigError: an argument is wrong; nothing has been written then.
     """
-
-    kind: ClassVar[str] = "trainer"
-    mode: ClassVar[str] = "train"
-    task: ClassVar[str]
-    default_model: ClassVar[str]
-    loss_names: tuple[str, ...] = ("loss",)
-
-    data: DatasetInfo
-    model: nn.Module
-    ema: ModelEMA
-    train_loader: EpochLoader
-    test_loader: EpochLoader
-    validator: BaseValidator
-    optimizer: torch.optim.Optimizer
-    scheduler: Schedule
-    scaler: torch.amp.GradScaler
 
     def __init__(
         self,
@@ -79,19 +62,14 @@ class BaseTrainer(Component):
         super().__init__(cfg, overrides, _callbacks)
         self.context.phase = "pretrain"
         self.ranks, self.rank, self.world_size = ranks, ranks.rank, ranks.world_size
-        self.context.rank, self.context.world_size, self.context.is_main = (
-            ranks.rank,
-            ranks.world_size,
-            ranks.is_main,
-        )
+        self.context.rank, self.context.world_size = ranks.rank, ranks.world_size
+        self.context.is_main = ranks.is_main
         self.device = setup.training_device(self.args.device)
         init_seeds(self.args.seed + 1 + self.rank, deterministic=self.args.deterministic)
         self._prepare_directory()
-        self._init_progress()
-        self.hub_session: Any = None
-        self.initial_weights: nn.Module | None = None
+        self.init_progress(resumed=self.resume_path is not None)
         self.attach(hooks)
-        self._torn_down = False
+        self._torn_down = self._mosaic_closed = False
         self.context.epochs = self.epochs
         try:
             self.hooks.on_pretrain_routine_start(trainer=self)
@@ -114,46 +92,13 @@ class BaseTrainer(Component):
         else:
             self.save_dir = run_directory(self.args, self.task, self.mode, get_settings()["runs_dir"])
         self.wdir = self.save_dir / "weights"
-        self.last, self.best, self.csv = (
-            self.wdir / "last.pt",
-            self.wdir / "best.pt",
-            self.save_dir / "results.csv",
-        )
+        self.last, self.best = self.wdir / "last.pt", self.wdir / "best.pt"
+        self.csv = self.save_dir / "results.csv"
         self.args = self.args.replace(save_dir=str(self.save_dir))
         if self.ranks.is_main:
             self.wdir.mkdir(parents=True, exist_ok=True)
             self.args.to_yaml(self.save_dir / "args.yaml")
         self.files = CheckpointFiles(self.last, self.best, self.wdir, self.args.save_period)
-
-    def _init_progress(self) -> None:
-        self.epochs, self.batch_size, self.imgsz = self.args.epochs, self.args.batch, self.args.imgsz
-        self.epoch, self.start_epoch, self.start_batch = 0, 0, 0
-        self.batches_done, self.window, self.accumulate = 0, 0, 1
-        self.batch: dict[str, Any] = {}
-        self.loss: torch.Tensor | None = None
-        self.loss_items: torch.Tensor | None = None
-        self.tloss: torch.Tensor | None = None
-        self.lr: dict[str, float] = {}
-        self.metrics: dict[str, float] = {}
-        self.final_metrics: dict[str, float] = {}
-        self.history: list[dict[str, Any]] = []
-        self.logged: dict[str, float] = {}
-        self.fitness: float | None = None
-        self.best_fitness: float | None = None
-        self.epoch_time: float | None = None
-        self.epoch_time_start = self.train_time_start = time.time()
-        self.stop = False
-        self.stopper = EarlyStopping(self.args.patience)
-        self.budget = TimeBudget(self.args.time)
-        self.interrupts = Interrupts()
-        self.sample_starts: tuple[int, ...] = ()
-        self.amp = False
-        self.resume = self.resume_path is not None
-
-    @property
-    def raw_model(self) -> nn.Module:
-        """The network without the wrapper that distributed training puts around it."""
-        return getattr(self.model, "module", self.model)
 
     # the story -------------------------------------------------------------------------------------------------
 
@@ -353,6 +298,7 @@ class BaseTrainer(Component):
             self.train_loader.reset()
             self.test_loader.reset()
         self.hooks.teardown(trainer=self)
+        write_plugin_report(self)
 
     # building --------------------------------------------------------------------------------------------------
 
@@ -372,7 +318,6 @@ class BaseTrainer(Component):
         self._build_loaders()
         self._build_optimizer()
         self.ema = ModelEMA(self.raw_model)
-        self._mosaic_closed = False
         if self.resume_path is not None:
             setup.load_resumed(self, restore)
         else:
@@ -420,60 +365,18 @@ class BaseTrainer(Component):
         """Epoch → multiplier of the learning rates."""
         return self.scheduler.lf
 
-    def setup_model(self) -> nn.Module:
+    def setup_model(self) -> BaseModel:
         """Return the network that ``model`` and ``pretrained`` name."""
         return setup.network(self)
 
-    # what a task provides --------------------------------------------------------------------------------------
+    # what a subclass may replace -------------------------------------------------------------------------------
 
     def get_dataset(self) -> DatasetInfo:
         """Return the parsed dataset description of ``data``."""
         return setup.dataset(self)
 
-    def get_model(
-        self, cfg: str | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True
-    ) -> nn.Module:
-        """Return the network built from ``cfg``, with the matching tensors of ``weights``."""
-        raise NotImplementedError
-
-    def load_weights(self, weights: str) -> nn.Module:
-        """Return the network of the checkpoint file ``weights``."""
-        raise NotImplementedError
-
-    def build_dataset(self, img_path: Any, mode: str = "train", batch: int | None = None) -> Any:
-        """Return the dataset of one split."""
-        raise NotImplementedError
-
-    def get_dataloader(
-        self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train"
-    ) -> EpochLoader:
-        """Return a loader of batch dicts for one split."""
-        raise NotImplementedError
-
-    def get_validator(self) -> BaseValidator:
-        """Return the validator used after each epoch; sets ``self.loss_names``."""
-        raise NotImplementedError
-
-    def set_model_attributes(self) -> None:
-        """Give the network the class names and the arguments its loss needs."""
-
-    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Move a batch to the device and scale its images to 0–1."""
-        raise NotImplementedError
-
-    def plot_training_labels(self) -> None:
-        """Write ``labels.jpg``."""
-
-    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
-        """Write ``train_batch{ni}.jpg``."""
-
-    def plot_metrics(self) -> None:
-        """Write ``results.png``."""
-
-    # what a subclass may replace -------------------------------------------------------------------------------
-
     def build_optimizer(
-        self, model: nn.Module, name: str, lr: float, momentum: float, decay: float, iterations: float
+        self, model: BaseModel, name: str, lr: float, momentum: float, decay: float, iterations: float
     ) -> torch.optim.Optimizer:
         """Return the optimizer of three groups (weights, norms, biases); ``iterations`` is the planned number."""
         del iterations

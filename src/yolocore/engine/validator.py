@@ -91,7 +91,8 @@ class BaseValidator(Component):
         super().__init__(base, given, _callbacks, hooks=hooks)
         if hooks is None:
             self.attach()
-        self.given_loader = self.dataloader = dataloader
+        self.given_loader: Any = dataloader
+        self.dataloader: Any = dataloader
         self.save_dir = None if save_dir is None else Path(save_dir)
         self.iouv, self.niou = IOU_THRESHOLDS, len(IOU_THRESHOLDS)
         self.names: dict[int, str] = {}
@@ -104,7 +105,9 @@ class BaseValidator(Component):
 
     def _begin(self) -> None:
         """Forget everything an earlier call counted."""
-        self.batch_i, self.batch, self.preds = 0, {}, None
+        self.batch_i = 0
+        self.batch: Any = {}
+        self.preds: Any = None
         self.seen = 0
         self.loss: torch.Tensor | None = None
         self.loss_images = 0
@@ -196,7 +199,8 @@ class BaseValidator(Component):
         self.model, size = self.load_model(args.model if model is None else model)
         self.device, self.stride = self.model.device, self.model.stride
         self.imgsz = self._input_size(size)
-        self.data = self.get_dataset() if self.given_loader is None or args.data else self.given_loader.dataset.data
+        described = getattr(getattr(self.given_loader, "dataset", None), "data", None)
+        self.data = described if described and not args.data else self.get_dataset()
         if args.augment:
             LOGGER.warning("augment: test-time augmentation is not available in validation; it is ignored")
         if self.save_dir is None:

@@ -43,10 +43,8 @@ def make_anchors(
     points, steps = [], []
     for level, stride in zip(levels, strides, strict=True):
         if isinstance(level, torch.Tensor):
-            height, width = level.shape[-2:]
             dtype, device = level.dtype, level.device
-        else:
-            height, width = level
+        height, width = level.shape[-2:] if isinstance(level, torch.Tensor) else level
         x = torch.arange(width, dtype=dtype, device=device) + offset  # (W)
         y = torch.arange(height, dtype=dtype, device=device) + offset  # (H)
         grid = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1)  # (H, W, 2)

@@ -131,7 +131,7 @@ def _packaged() -> Traversable:
 
 def _find(path: Path, unscaled: str) -> Path | Traversable:
     """Return the file for ``path``: itself, the one without the scale letter beside it, or a packaged one."""
-    candidates = [path, path.with_name(unscaled)]
+    candidates: list[Path | Traversable] = [path, path.with_name(unscaled)]
     if path.parent == Path():
         candidates += [_packaged().joinpath(path.name), _packaged().joinpath(unscaled)]
     for candidate in candidates:
@@ -325,6 +325,7 @@ def _activate(model: nn.Module, wanted: str | None) -> None:
         raise ModelError(f"model file: activation {wanted!r}: only numbers may stand in the brackets.") from error
     for module in model.modules():
         if isinstance(module, Conv) and module.default_act:
-            module.act = ACTIVATIONS[match[1]](*numbers)
-            if hasattr(module.act, "inplace"):
-                module.act.inplace = True
+            activation: Any = ACTIVATIONS[match[1]](*numbers)
+            if hasattr(activation, "inplace"):
+                activation.inplace = True
+            module.act = activation

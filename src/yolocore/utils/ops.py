@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -81,13 +81,16 @@ def _floating(x: Any, last: int) -> Any:
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
-def _copy(x: Any) -> Any:
+def _copy(x: Any, columns: int) -> Any:
+    """Return a floating copy of ``x``, whose last dimension has at least so many ``columns``."""
+    x = _floating(x, columns)
     return x.clone() if isinstance(x, torch.Tensor) else x.copy()
 
 
-def _columns(*parts: Any) -> Any:
-    """Stack equally shaped arrays or tensors as the columns of a new last dimension."""
-    return torch.stack(parts, -1) if isinstance(parts[0], torch.Tensor) else np.stack(parts, -1)
+def _columns(_: ArrayT, *parts: Any) -> ArrayT:
+    """Stack equally shaped parts of the first argument as the columns of a new last dimension."""
+    stack: Any = torch.stack if isinstance(parts[0], torch.Tensor) else np.stack
+    return cast("ArrayT", stack(parts, -1))
 
 
 def _split(x: Any, columns: int = 4) -> tuple[Any, ...]:
@@ -98,44 +101,44 @@ def _split(x: Any, columns: int = 4) -> tuple[Any, ...]:
 def xyxy2xywh(x: ArrayT) -> ArrayT:
     """Convert corners (..., 4) to centre form."""
     x1, y1, x2, y2 = _split(x)
-    return _columns((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+    return _columns(x, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
 
 
 def xywh2xyxy(x: ArrayT) -> ArrayT:
     """Convert centre form (..., 4) to corners."""
     cx, cy, w, h = _split(x)
-    return _columns(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+    return _columns(x, cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
 
 
 def xyxy2ltwh(x: ArrayT) -> ArrayT:
     """Convert corners (..., 4) to top-left form."""
     x1, y1, x2, y2 = _split(x)
-    return _columns(x1, y1, x2 - x1, y2 - y1)
+    return _columns(x, x1, y1, x2 - x1, y2 - y1)
 
 
 def ltwh2xyxy(x: ArrayT) -> ArrayT:
     """Convert top-left form (..., 4) to corners."""
     left, top, w, h = _split(x)
-    return _columns(left, top, left + w, top + h)
+    return _columns(x, left, top, left + w, top + h)
 
 
 def xywh2ltwh(x: ArrayT) -> ArrayT:
     """Convert centre form (..., 4) to top-left form."""
     cx, cy, w, h = _split(x)
-    return _columns(cx - w / 2, cy - h / 2, w, h)
+    return _columns(x, cx - w / 2, cy - h / 2, w, h)
 
 
 def ltwh2xywh(x: ArrayT) -> ArrayT:
     """Convert top-left form (..., 4) to centre form."""
     left, top, w, h = _split(x)
-    return _columns(left + w / 2, top + h / 2, w, h)
+    return _columns(x, left + w / 2, top + h / 2, w, h)
 
 
 def xywhn2xyxy(x: ArrayT, w: float = 640, h: float = 640, padw: float = 0, padh: float = 0) -> ArrayT:
     """Convert normalised centre form (..., 4) to pixel corners in a ``w`` x ``h`` image, plus the padding."""
     cx, cy, bw, bh = _split(x)
     return _columns(
-        w * (cx - bw / 2) + padw, h * (cy - bh / 2) + padh, w * (cx + bw / 2) + padw, h * (cy + bh / 2) + padh
+        x, w * (cx - bw / 2) + padw, h * (cy - bh / 2) + padh, w * (cx + bw / 2) + padw, h * (cy + bh / 2) + padh
     )
 
 
@@ -152,7 +155,7 @@ def xyxy2xywhn(x: ArrayT, w: float = 640, h: float = 640, clip: bool = False, ep
     if clip:
         x = clip_boxes(x, (h - eps, w - eps))
     x1, y1, x2, y2 = _split(x)
-    return _columns((x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h)
+    return _columns(x, (x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h)
 
 
 def xywhr2xyxyxyxy(x: ArrayT) -> ArrayT:
@@ -162,12 +165,12 @@ def xywhr2xyxyxyxy(x: ArrayT) -> ArrayT:
     """
     cx, cy, w, h, r = _split(x, 5)
     sin, cos = (torch.sin(r), torch.cos(r)) if isinstance(r, torch.Tensor) else (np.sin(r), np.cos(r))
-    centre: Any = _columns(cx, cy)  # (..., 2)
-    u = _columns(w / 2 * cos, w / 2 * sin)  # (..., 2)
-    v = _columns(-h / 2 * sin, h / 2 * cos)  # (..., 2)
+    centre: Any = _columns(x, cx, cy)  # (..., 2)
+    u: Any = _columns(x, w / 2 * cos, w / 2 * sin)  # (..., 2)
+    v: Any = _columns(x, -h / 2 * sin, h / 2 * cos)  # (..., 2)
     corners = (centre + u + v, centre + u - v, centre - u - v, centre - u + v)
     stack: Any = torch.stack if isinstance(centre, torch.Tensor) else np.stack
-    return stack(corners, -2)
+    return cast("ArrayT", stack(corners, -2))
 
 
 def xyxyxyxy2xywhr(x: ArrayT) -> ArrayT:
@@ -188,10 +191,8 @@ def xyxyxyxy2xywhr(x: ArrayT) -> ArrayT:
         (*centre, *size, math.radians(angle))
         for centre, size, angle in map(cv2.minAreaRect, points.reshape(-1, 4, 2).astype(np.float32))
     ]
-    boxes: Any = np.asarray(rows, points.dtype).reshape(-1, 5)
-    if isinstance(source, torch.Tensor):
-        boxes = torch.from_numpy(boxes).to(source.device)
-    return regularize_rboxes(boxes)
+    boxes: Any = regularize_rboxes(np.asarray(rows, points.dtype).reshape(-1, 5))
+    return cast("ArrayT", torch.from_numpy(boxes).to(source.device) if source is not points else boxes)
 
 
 def regularize_rboxes(rboxes: ArrayT) -> ArrayT:
@@ -199,23 +200,23 @@ def regularize_rboxes(rboxes: ArrayT) -> ArrayT:
     cx, cy, w, h, r = _split(rboxes, 5)
     swap = r % math.pi >= math.pi / 2
     choose = torch.where if isinstance(r, torch.Tensor) else np.where
-    return _columns(cx, cy, choose(swap, h, w), choose(swap, w, h), r % (math.pi / 2))
+    return _columns(rboxes, cx, cy, choose(swap, h, w), choose(swap, w, h), r % (math.pi / 2))
 
 
 def clip_boxes(boxes: ArrayT, shape: Sequence[float]) -> ArrayT:
     """Limit xyxy boxes (..., 4 or more columns) to an image of ``shape`` (h, w)."""
-    out = _copy(_floating(boxes, 4))
+    out = _copy(boxes, 4)
     out[..., 0:4:2] = out[..., 0:4:2].clip(0, shape[1])
     out[..., 1:4:2] = out[..., 1:4:2].clip(0, shape[0])
-    return out
+    return cast("ArrayT", out)
 
 
 def clip_coords(coords: ArrayT, shape: Sequence[float]) -> ArrayT:
     """Limit points (..., 2 or more columns) to an image of ``shape`` (h, w)."""
-    out = _copy(_floating(coords, 2))
+    out = _copy(coords, 2)
     out[..., 0] = out[..., 0].clip(0, shape[1])
     out[..., 1] = out[..., 1].clip(0, shape[0])
-    return out
+    return cast("ArrayT", out)
 
 
 def gain_and_pad(img1_shape: Sequence[int], img0_shape: Sequence[int]) -> tuple[float, int, int]:
@@ -260,14 +261,14 @@ def scale_boxes(
         xywh: the boxes are in centre form; only the centre is shifted and nothing is clipped.
     """
     gain, pad_x, pad_y = _undo(img1_shape, img0_shape, ratio_pad, padding)
-    out = _copy(_floating(boxes, 4))
+    out = _copy(boxes, 4)
     out[..., 0] -= pad_x
     out[..., 1] -= pad_y
     if not xywh:
         out[..., 2] -= pad_x
         out[..., 3] -= pad_y
     out[..., :4] /= gain
-    return out if xywh else clip_boxes(out, img0_shape)
+    return cast("ArrayT", out if xywh else clip_boxes(out, img0_shape))
 
 
 def scale_coords(
@@ -289,14 +290,14 @@ def scale_coords(
         padding: as in :func:`scale_boxes`.
     """
     gain, pad_x, pad_y = _undo(img1_shape, img0_shape, ratio_pad, padding)
-    out = _copy(_floating(coords, 2))
+    out = _copy(coords, 2)
     out[..., 0] = (out[..., 0] - pad_x) / gain
     out[..., 1] = (out[..., 1] - pad_y) / gain
     out = clip_coords(out, img0_shape)
     if normalize:
         out[..., 0] /= img0_shape[1]
         out[..., 1] /= img0_shape[0]
-    return out
+    return cast("ArrayT", out)
 
 
 def segments2boxes(segments: Sequence[ArrayLike]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from yolocore.errors import ConfigError, ConfigTypeError
+from yolocore.errors import ConfigError, ConfigTypeError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,8 +151,14 @@ def unwrap_model(model: nn.Module) -> nn.Module:
 
 
 def fuse_conv_and_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
-    """Return one convolution that does what ``conv`` and then ``bn``, in evaluation, do; dtype and device are kept."""
-    scale = bn.weight / (bn.running_var + bn.eps).sqrt()  # type: ignore[operator]  # (c_out)
+    """Return one convolution that does what ``conv`` and then ``bn``, in evaluation, do; dtype and device are kept.
+
+    Raises:
+        ModelError: the batch norm keeps no running statistics.
+    """
+    if bn.running_mean is None or bn.running_var is None:
+        raise ModelError("a batch norm without running statistics cannot be folded into a convolution.")
+    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)  # (c_out)
     fused = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -163,10 +169,10 @@ def fuse_conv_and_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
         conv.groups,
         device="meta",
     )
-    bias = 0 if conv.bias is None else conv.bias
     weight = (conv.weight * scale.view(-1, 1, 1, 1)).detach()
+    mean = bn.running_mean if conv.bias is None else bn.running_mean - conv.bias
     fused.weight = nn.Parameter(weight, requires_grad=False)
-    fused.bias = nn.Parameter((bn.bias + (bias - bn.running_mean) * scale).detach(), requires_grad=False)
+    fused.bias = nn.Parameter((bn.bias - mean * scale).detach(), requires_grad=False)
     return fused
 
 

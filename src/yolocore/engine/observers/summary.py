@@ -42,14 +42,3 @@ class SummaryObserver:
             trainer.budget.elapsed() / 3600,
             trainer.save_dir,
         )
-        for report in trainer.manager.plugins():
-            if report.calls or report.errors:
-                LOGGER.log(
-                    logging.WARNING if report.errors else logging.DEBUG,
-                    "plugin %s: %d calls, %.0f ms, %d errors%s",
-                    report.name,
-                    report.calls,
-                    report.total_ms,
-                    report.errors,
-                    f" ({report.reason})" if report.reason else "",
-                )

@@ -112,9 +112,10 @@ class Detect(nn.Module):
 
         Focal Loss, Lin et al. 2017, arXiv:1708.02002, section 4.1; five objects a picture of side ``imgsz``.
         """
-        for box, cls, stride in zip(self.cv2, self.cv3, self.stride.tolist(), strict=True):
-            nn.init.constant_(box[-1].bias, 2.0)
-            nn.init.constant_(cls[-1].bias, math.log(5 / self.nc / (imgsz / stride) ** 2))
+        for level, stride in enumerate(self.stride.tolist()):
+            nn.init.constant_(self.get_parameter(f"cv2.{level}.2.bias"), 2.0)
+            share = 5 / self.nc / (imgsz / stride) ** 2
+            nn.init.constant_(self.get_parameter(f"cv3.{level}.2.bias"), math.log(share))
 
     def class_tensors(self) -> list[str]:
         """Return the state-dict names, relative to the head, of the tensors with one row for each class."""

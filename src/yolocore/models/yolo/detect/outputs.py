@@ -151,7 +151,7 @@ def coco_records(found: FoundBoxes, file: str, class_map: Sequence[int]) -> list
 
 def coco_ground_truth(data: Mapping[str, Any], split: str) -> Path | None:
     """Return the file with the ground truth of ``split`` in ``annotations`` of the dataset, if there."""
-    folder = Path(data["path"]) / "annotations"
+    folder = Path(data.get("path", "")) / "annotations"
     names = (f"instances_{split}2017.json", f"instances_{split}.json", f"{split}.json")
     return next((folder / name for name in names if (folder / name).is_file()), None)
 

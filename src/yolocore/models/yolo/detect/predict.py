@@ -14,7 +14,7 @@ from yolocore.nn.tasks import DetectionModel
 from yolocore.utils.ops import scale_boxes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,9 +34,13 @@ class DetectionPredictor(BasePredictor):
     task: ClassVar[str] = "detect"
     model_class: ClassVar[Callable[..., nn.Module]] = DetectionModel
 
+    names: Mapping[int, str]
+
     def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Suppress duplicates and map the boxes back; see :meth:`BasePredictor.postprocess`."""
         decoded = preds if isinstance(preds, torch.Tensor) else preds[0]  # (B, 4 + nc, A)
+        # an exported file need not know the names of its classes
+        self.names = self.model.names or {i: str(i) for i in range(decoded.shape[1] - 4)}
         args = self.args
         with torch.inference_mode():
             rows = non_max_suppression(
@@ -46,7 +50,7 @@ class DetectionPredictor(BasePredictor):
                 classes=self.classes,
                 agnostic=args.agnostic_nms,
                 max_det=args.max_det,
-                nc=len(self.model.names),
+                nc=len(self.names),
             )
         return self.construct_results(rows, img, orig_imgs)
 
@@ -54,6 +58,6 @@ class DetectionPredictor(BasePredictor):
         self, preds: Sequence[torch.Tensor], img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]
     ) -> list[Results]:
         """Return one ``Results`` per image from (N, 6) rows xyxy, score, class in pixels of the batch."""
-        names, shape = self.model.names, img.shape[2:]
+        names, shape = self.names, img.shape[2:]
         triples = zip(preds, orig_imgs, self.batch[0], strict=True)
         return [Results(orig, path, names, boxes=scale_boxes(shape, rows, orig.shape)) for rows, orig, path in triples]

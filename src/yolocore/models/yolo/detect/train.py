@@ -11,16 +11,16 @@ import torch
 from yolocore.config.settings import get_settings
 from yolocore.data.build import build_dataset, build_loader
 from yolocore.engine.trainer import BaseTrainer
+from yolocore.engine.weights import find_weights
 from yolocore.models.yolo.detect.val import DetectionValidator
 from yolocore.nn.checkpoint import build_model, read_checkpoint
 from yolocore.nn.tasks import DetectionModel
 from yolocore.utils.figures import plot_images, plot_labels, plot_results
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from yolocore.data.build import EpochLoader
     from yolocore.data.dataset import YOLODataset
+    from yolocore.data.loader import EpochLoader
+    from yolocore.nn.tasks import BaseModel
 
 LOGGER = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class DetectionTrainer(BaseTrainer):
     model_class: ClassVar[type[DetectionModel]] = DetectionModel
 
     def get_model(
-        self, cfg: str | dict[str, Any] | None = None, weights: nn.Module | None = None, verbose: bool = True
-    ) -> nn.Module:
+        self, cfg: str | dict[str, Any] | None = None, weights: BaseModel | None = None, verbose: bool = True
+    ) -> BaseModel:
         """Return a network for the classes of the dataset, with the matching tensors of ``weights``."""
         layers = self.manager.registry("modules")
         model = self.model_class(
@@ -54,9 +54,10 @@ class DetectionTrainer(BaseTrainer):
             model.load(weights, weights.names if self.args.cls_remap else None)
         return model
 
-    def load_weights(self, weights: str) -> nn.Module:
+    def load_weights(self, weights: str) -> BaseModel:
         """Return the network of the checkpoint file ``weights``."""
-        return build_model(read_checkpoint(weights), self.model_class)
+        model: BaseModel = build_model(read_checkpoint(find_weights(weights)), self.model_class)
+        return model
 
     def set_model_attributes(self) -> None:
         """Give the network the class names and the loss gains."""
