@@ -81,7 +81,7 @@ def main() -> None:
     used = (time.process_time() - used) / options.passes / len(dataset)
     result = {
         "script": "loader",
-        **{k: v for k, v in vars(options).items() if k not in ("data",)},
+        **{k: v for k, v in vars(options).items() if k != "data"},
         "images": len(dataset),
         "img_per_s": round(statistics.median(rates), 1),
         "spread": [round(rates[0], 1), round(rates[-1], 1)],

@@ -209,3 +209,30 @@ def test_commands_of_plugins(capsys: pytest.CaptureFixture[str], monkeypatch: py
     run(capsys, "count --number three", 2)
     monkeypatch.setenv("YOLOCORE_PLUGINS", "-counter")
     assert main(["count"]) == 2
+
+
+def test_the_overview_names_every_command() -> None:
+    from typer.main import get_command
+
+    from yolocore.cli.app import build_app
+    from yolocore.cli.help import COMMAND_TEXTS
+
+    assert {name.split()[0] for name in COMMAND_TEXTS} == set(get_command(build_app()).commands)
+
+
+def test_check_of_a_folder_of_classes(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (here / "folders" / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 24)).save(here / "folders" / split / name / "0.png")
+    record = json.loads(run(capsys, "check folders --json"))
+    assert (record["task"], record["splits"]["val"]["images"]) == ("classify", 2)
+
+
+def test_check_takes_a_set_with_keypoints_for_pose(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
+    dataset.write_text(dataset.read_text() + "kpt_shape: [1, 2]\n")
+    for split in ("train", "val"):
+        for label in (dataset.parent / "set" / "labels" / split).iterdir():
+            label.write_text("0 .5 .5 .2 .2 .5 .5\n")
+    assert json.loads(run(capsys, "check set.yaml --json"))["task"] == "pose"
+    assert json.loads(run(capsys, "check detect data=set.yaml --json"))["task"] == "detect"

@@ -197,6 +197,12 @@ def test_wrong_lines_exit_2_with_one_paragraph(
     assert facade.calls == []
 
 
+def test_a_mode_the_facade_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(vars(yolocore), "YOLO", lambda model, task: object())
+    assert main(["benchmark", "best.pt"]) == 2
+    assert "benchmark is not part of this version" in capsys.readouterr().err
+
+
 def test_a_pattern_and_odd_names_are_found(facade: type[Facade], here: Path) -> None:
     (here / "ü [1] x.jpg").touch()
     assert main(["predict", "best.pt", "source=*.jpg"]) == 0

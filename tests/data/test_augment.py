@@ -22,6 +22,7 @@ from yolocore.utils.instance import Instances, Polygons
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)]
 SIZE = 128
+Shapes = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Args:
 class Pictures:
     """Six grey pictures with one filled rectangle each, of the colour and class of its number."""
 
-    def __init__(self, polygons: bool = False, shapes: tuple[tuple[int, int], ...] = ((96, SIZE), (SIZE, 80))) -> None:
+    def __init__(self, polygons: bool = False, shapes: Shapes = ((96, SIZE), (SIZE, 80))) -> None:
         rng = np.random.default_rng(5)
         self.images, self.boxes, self.polygons = [], [], polygons
         for i, color in enumerate(COLORS):
@@ -96,7 +97,7 @@ def assert_follow(sample: Sample, tolerance: float = 1.01) -> None:
         assert np.abs(box - pixels).max() <= tolerance, (cls, box, pixels)
 
 
-# --- letterbox ----------------------------------------------------------------------------------------------------
+# --- letterbox ---
 
 
 def test_letterbox_of_333x777_into_640() -> None:
@@ -132,7 +133,7 @@ def test_odd_padding_puts_the_larger_half_below() -> None:
     assert (place.top, place.bottom) == (0, 1)
 
 
-# --- single steps -------------------------------------------------------------------------------------------------
+# --- single steps ---
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -361,7 +362,7 @@ def test_horizontal_flip_exchanges_keypoints() -> None:
     assert sample.instances.keypoints.tolist() == [[[70, 40, 1], [90, 20, 2], [50, 60, 0]]]
 
 
-# --- copy-paste ---------------------------------------------------------------------------------------------------
+# --- copy-paste ---
 
 
 def test_copy_paste_mirrors_objects_that_fit() -> None:
@@ -405,7 +406,7 @@ def test_intersection_over_own() -> None:
     np.testing.assert_allclose(intersection_over_own(own, others), [[0.5, 1], [0, 1]])
 
 
-# --- colour -------------------------------------------------------------------------------------------------------
+# --- colour ---
 
 
 def test_hsv_against_the_formula() -> None:
@@ -424,7 +425,7 @@ def test_hsv_without_gain_returns_the_image() -> None:
     assert random_hsv(image, 0, 0, 0, np.random.default_rng(0)) is image
 
 
-# --- format -------------------------------------------------------------------------------------------------------
+# --- format ---
 
 
 def test_format_detect() -> None:
@@ -449,7 +450,7 @@ def test_format_without_objects() -> None:
     assert out["batch_idx"].shape == (0,)
 
 
-# --- the whole pipeline -------------------------------------------------------------------------------------------
+# --- the whole pipeline ---
 
 
 @pytest.mark.parametrize(
@@ -472,7 +473,7 @@ def test_pipeline_labels_follow_pixels(change: dict) -> None:
         sample = pipeline(pictures, seed % 6, np.random.default_rng(seed), (SIZE, SIZE))
         assert sample.img.shape == (SIZE, SIZE, 3)
         assert sample.img.dtype == np.uint8
-        if len(set(sample.instances.cls.tolist())) == len(sample.instances):  # a colour twice cannot be told apart
+        if len(set(sample.instances.cls.tolist())) == len(sample.instances):  # else colours mix
             for cls, box in zip(sample.instances.cls, sample.instances.boxes, strict=True):
                 pixels = seen(sample.img, cls)
                 assert pixels is not None

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from yolocore.cli.preflight import is_class_folder
 from yolocore.cli.terminal import output
 from yolocore.errors import ConfigError, YolocoreError
 
@@ -32,7 +33,7 @@ def check(words: Words = None, as_json: AsJson = False) -> None:
     config, task = _arguments(list(words or []))
     logging.getLogger("yolocore").setLevel(logging.ERROR)  # the report says it all
     try:
-        reports = _scan_all(config, task)
+        task, reports = _scan_all(config, task)
     except YolocoreError as error:
         if not as_json:
             raise
@@ -58,18 +59,21 @@ def _arguments(words: list[str]) -> tuple[Config, str]:
     config = make_config("val", {**line.overrides, **({"task": line.task} if line.task else {})})
     if config.data is None:
         raise ConfigError("check needs a dataset, for example: yolo check data=shapes.yaml")
-    return config, config.task
+    return config, "classify" if is_class_folder(str(config.data)) else config.task
 
 
-def _scan_all(config: Config, task: str) -> list[ScanReport]:
+def _scan_all(config: Config, task: str) -> tuple[str, list[ScanReport]]:
+    """Scan every split; a set with keypoints is a pose set unless somebody says otherwise."""
     from yolocore.config.settings import get_settings
     from yolocore.data.paths import resolve_dataset
     from yolocore.data.scan import scan
 
     settings = get_settings()
     info: Any = resolve_dataset(str(config.data), task, settings)
+    if "task" not in config.explicit and info.get("kpt_shape"):
+        task = "pose"
     splits = [split for split in SPLITS if info.get(split)]
-    return [
+    return task, [
         scan(info, split, task=task, strict=config.strict, max_pixels=settings["max_pixels"])[1] for split in splits
     ]
 

@@ -14,7 +14,7 @@ from yolocore.config import make_config
 from yolocore.config.defaults import TERMINAL_DEFAULTS
 from yolocore.config.fields import MODES, TASKS
 from yolocore.config.settings import get_settings
-from yolocore.errors import ConfigError, MissingFileError
+from yolocore.errors import ConfigError, MissingFileError, UnsupportedError
 from yolocore.hooks import HookManager
 from yolocore.hooks.discovery import entry_point_names
 from yolocore.hooks.permission import permitted_by
@@ -111,10 +111,13 @@ def _call(line: CommandLine, model: str, config: Config) -> None:
     defaults = {k: v for k, v in TERMINAL_DEFAULTS[config.mode].items() if k not in config.explicit}
     arguments = defaults | {k: v for k, v in line.overrides.items() if k not in NOT_FOR_FACADE}
     facade: Any = YOLO(model, task=line.task)
+    method = getattr(facade, config.mode, None)
+    if method is None:
+        raise UnsupportedError(f"{config.mode} is not part of this version of yolocore")
     if config.mode in {"predict", "track"}:
-        for _ in getattr(facade, config.mode)(source=config.source, stream=True, **arguments):
+        for _ in method(source=config.source, stream=True, **arguments):
             pass  # drawn, saved and reported by the engine; nothing is kept
         return
-    result = getattr(facade, config.mode)(**arguments)
+    result = method(**arguments)
     if config.mode == "benchmark":
         output().print(str(result), soft_wrap=True)

@@ -72,7 +72,7 @@ def check_model(model: str) -> None:
 
 
 def _check_packaged(model: str) -> None:
-    packaged = [item.name for item in files("yolocore.nn").joinpath("models").iterdir()]
+    packaged = [item.name for item in files("yolocore").joinpath("nn", "models").iterdir()]
     unscaled = SCALE_LETTER.sub(r"\1", Path(model).stem) + ".yaml"
     if Path(model).parent == Path() and {unscaled, model} & set(packaged):
         return
@@ -93,12 +93,17 @@ def check_data(config: Config, task: str) -> None:
     from yolocore.data.paths import resolve_dataset
 
     data = str(config.data)
-    settings = get_settings()
     splits = ("train", "val") if config.mode == "train" else (config.split,)
-    if Path(data).suffix.lower() not in YAML:
-        folder = Path(data) if Path(data).is_dir() else Path(settings["datasets_dir"]) / data
-        task = "classify" if folder.is_dir() else task
-    resolve_dataset(data, task, settings, splits=splits)
+    resolve_dataset(data, "classify" if is_class_folder(data) else task, get_settings(), splits=splits)
+
+
+def is_class_folder(data: str) -> bool:
+    """Tell whether ``data`` is a folder without a description, which only classification takes."""
+    given = Path(data).expanduser()
+    if given.suffix.lower() in YAML:
+        return False
+    folder = given if given.is_dir() else Path(get_settings()["datasets_dir"]) / given
+    return folder.is_dir() and not any(file.suffix.lower() in YAML for file in folder.iterdir())
 
 
 def check_source(source: Any) -> None:

@@ -12,7 +12,6 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +44,7 @@ class SettingsManager(Mapping[str, Any]):
     def __init__(self, file: str | Path | None = None) -> None:
         self.file = Path(file) if file is not None else config_dir() / FILE_NAME
         self._fresh = {"uuid": SETTINGS["uuid"].default()}  # as long as the file holds none
-        self._cached: tuple[Path, _Stamp, dict[str, Any]] | None = None
+        self._user: tuple[_Stamp, dict[str, Any]] | None = None
         self._project: tuple[Path, _Stamp, dict[str, Any]] | None = None
 
     def __getitem__(self, key: str) -> Any:
@@ -97,7 +96,7 @@ class SettingsManager(Mapping[str, Any]):
             raise unknown_setting(unknown)
         checked = {key: SETTINGS[key].check(value) for key, value in changes.items()}
         with self._lock():
-            known = self._read_user()
+            known = self._load_or_put_aside()
             self._write({**self._fresh, **known, **checked, "settings_version": LAYOUT_VERSION})
         self._warn_hidden(checked)
 
@@ -113,11 +112,13 @@ class SettingsManager(Mapping[str, Any]):
         return f"settings in {self.file}:\n{json.dumps(shown, indent=2)}"
 
     def _user_values(self) -> dict[str, Any]:
-        stamp = _stamp(self.file)
-        if self._cached is None or self._cached[1] != stamp:
-            values = {k: v for k, v in self._read_user().items() if k in SETTINGS and self._is_right(k, v)}
-            self._cached = (self.file, _stamp(self.file), values)
-        return self._cached[2]
+        stamp = _stamp(self.file)  # taken first, so that a change during the read is seen next time
+        if self._user is None or self._user[0] != stamp:
+            stored = self._load()
+            if stored is None:
+                stored = self._repair()
+            self._user = (stamp, {k: v for k, v in stored.items() if k in SETTINGS and self._is_right(k, v)})
+        return self._user[1]
 
     def _is_right(self, key: str, value: Any) -> bool:
         try:
@@ -127,8 +128,8 @@ class SettingsManager(Mapping[str, Any]):
             return False
         return True
 
-    def _read_user(self) -> dict[str, Any]:
-        """Return what the file holds, keys of other versions included; a damaged file is put aside."""
+    def _load(self) -> dict[str, Any] | None:
+        """Return what the file holds, keys of other versions included; None when it is damaged."""
         try:
             text = self.file.read_bytes()
         except FileNotFoundError:
@@ -139,17 +140,25 @@ class SettingsManager(Mapping[str, Any]):
         try:
             values = json.loads(text)
         except ValueError:
-            values = None
-        if isinstance(values, dict):
-            return values
-        self._put_aside()
-        return {}
+            return None
+        return values if isinstance(values, dict) else None
 
-    def _put_aside(self) -> None:
-        backup = self.file.with_name(f"{self.file.name}.bak")
-        with suppress(OSError):
+    def _repair(self) -> dict[str, Any]:
+        """Put a damaged file aside, unless another process has written a good one by now."""
+        try:
+            with self._lock():
+                return self._load_or_put_aside()
+        except OSError as error:
+            LOGGER.warning("%s: not a JSON object, and cannot be put aside: %s", self.file, error)
+            return {}
+
+    def _load_or_put_aside(self) -> dict[str, Any]:
+        values = self._load()
+        if values is None:
+            backup = self.file.with_name(f"{self.file.name}.bak")
             self.file.replace(backup)
-        LOGGER.warning("%s: not a JSON object; kept as %s, default settings are used", self.file, backup.name)
+            LOGGER.warning("%s: not a JSON object; kept as %s, default settings are used", self.file, backup.name)
+        return values or {}
 
     def _write(self, values: Mapping[str, Any]) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=self.file.parent)  # mode 0600
@@ -162,7 +171,6 @@ class SettingsManager(Mapping[str, Any]):
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        self._cached = None
 
     def _lock(self) -> FileLock:
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def free_memory() -> int | None:
 
 
 def default_budget(processes: int = 1) -> int:
-    """Return the bytes each of several processes may keep: 512 MiB, in all at most a quarter of the free memory."""
+    """Return the bytes each process may keep: 512 MiB, in all at most a quarter of the free memory."""
     free = free_memory()
     return LRU_BYTES if free is None else min(LRU_BYTES, int(free * LRU_SHARE) // processes)
 

@@ -128,8 +128,11 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._boxes = pixel_boxes(store, self.images.sizes)
         self.pipeline = None
         if augment and args is not None:
-            flip_idx = self.data.get("flip_idx")
+            flip_idx = self.data.get("flip_idx") or None
             self.pipeline = TrainPipeline(args, imgsz, flip_idx=flip_idx, transforms=transforms)
+            if store.keypoints is not None and flip_idx is None and self.pipeline.fliplr:
+                LOGGER.warning("fliplr=0: the dataset has no flip_idx, which names the mirrored keypoints.")
+                self.pipeline.fliplr = 0.0
 
     def __len__(self) -> int:
         return len(self.store)

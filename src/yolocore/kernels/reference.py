@@ -21,7 +21,7 @@ EPS = 1e-7
 
 
 def make_anchors(
-    levels: Sequence[Tensor] | Sequence[tuple[int, int]],
+    levels: Sequence[Tensor | tuple[int, int]],
     strides: Sequence[float] | Tensor,
     offset: float = 0.5,
     *,
@@ -44,7 +44,9 @@ def make_anchors(
     for level, stride in zip(levels, strides, strict=True):
         if isinstance(level, torch.Tensor):
             dtype, device = level.dtype, level.device
-        height, width = level.shape[-2:] if isinstance(level, torch.Tensor) else level
+            height, width = level.shape[-2], level.shape[-1]
+        else:
+            height, width = level
         x = torch.arange(width, dtype=dtype, device=device) + offset  # (W)
         y = torch.arange(height, dtype=dtype, device=device) + offset  # (H)
         grid = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1)  # (H, W, 2)

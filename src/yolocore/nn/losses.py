@@ -69,6 +69,7 @@ class DetectionLoss:
         self.nc: int = head.nc
         self.reg_max: int = head.reg_max
         self.stride: Tensor = head.stride
+        self.pixels: float = head.stride[0].item()  # of a cell of the finest map
         self.anchors = AnchorGrid()
         self.assigner = TaskAlignedAssigner(topk)
         self.class_weights: Tensor | None = None
@@ -100,11 +101,10 @@ class DetectionLoss:
     def targets(self, batch: Mapping[str, Any], feat: Tensor) -> Targets:
         """Return the objects of a batch; ``feat`` is the finest feature map, which tells the size of the input."""
         device, dtype = feat.device, torch.promote_types(feat.dtype, torch.float32)
-        height, width = feat.shape[-2:]
-        size = torch.tensor((width, height), dtype=dtype, device=device) * self.stride[0].to(device, dtype)
-        xywh = batch["bboxes"].to(device, dtype).view(-1, 4) * size.repeat(2)
-        centre, half = xywh.split(2, 1)[0], xywh.split(2, 1)[1] / 2
-        boxes = torch.cat((centre - half, centre + half), 1)  # (M, 4) pixels
+        x, y, w, h = batch["bboxes"].to(device, dtype).view(-1, 4).unbind(1)
+        height, width = (side * self.pixels for side in feat.shape[-2:])
+        x, y, w, h = x * width, y * height, w * (width / 2), h * (height / 2)
+        boxes = torch.stack((x - w, y - h, x + w, y + h), 1)  # (M, 4) pixels
         cls = batch["cls"].to(device).view(-1).long()
         return Targets(boxes, cls, batch["batch_idx"].to(device).view(-1).long())
 

@@ -126,7 +126,7 @@ def init_seeds(seed: int = 0, deterministic: bool = False) -> None:
     torch.manual_seed(seed)  # every device
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = not deterministic and torch.cuda.is_available()
+    torch.backends.cudnn.benchmark = False  # image sizes vary: a search for each would cost more than it gains
 
 
 def time_sync(device: torch.device | str | None = None) -> float:

@@ -36,14 +36,14 @@ class AffineGains(Protocol):
 
 
 class Zoom(NamedTuple):
-    """A window of the canvas that fills a target rectangle of the output, both (x1, y1, x2, y2) whole pixels."""
+    """A window of the canvas that fills a target rectangle of the output, (x1, y1, x2, y2) in whole pixels."""
 
     window: tuple[int, int, int, int]
     target: tuple[int, int, int, int]
 
 
 class Warp(NamedTuple):
-    """A 3x3 matrix from canvas to output pixels, the gain it contains, and the zoom it amounts to, if it does."""
+    """A 3x3 matrix from canvas to output pixels, the gain it contains, and the zoom it amounts to, if any."""
 
     matrix: Matrix
     gain: float
@@ -69,8 +69,8 @@ def is_identity(args: AffineGains) -> bool:
 def draw(args: AffineGains, rng: Generator, canvas: tuple[int, int], shape: tuple[int, int]) -> Warp:
     """Draw M = T·S·R·P·C: centre the canvas, perspective, rotation with gain, shear, translation.
 
-    With gain and translation only, M is moved to whole pixels by less than one, so that resizing a window does the
-    work of a warp in a third of the time.
+    With gain and translation only, M is moved to whole pixels, by less than one, so that resizing a window does
+    the work of a warp in a third of the time.
 
     Args:
         args: ranges, see `AffineGains`; angles in degrees.
@@ -108,7 +108,7 @@ def _snapped(gain: float, shift: tuple[float, float], canvas: tuple[int, int], s
 
 
 def _snapped_axis(gain: float, shift: float, size: int, out: int) -> tuple[int, int, int, int] | None:
-    """Return start and end in a canvas of ``size``, and where they come to lie in the output; None: out of view."""
+    """Return start and end in a canvas of ``size``, and where they lie in the output; None: out of view."""
     start, end = max(round(-shift / gain), 0), min(round((out - shift) / gain), size)
     low = 0 if start > 0 else max(round(shift), 0)
     high = out if end < size else min(round(size * gain + shift), out)
@@ -119,7 +119,7 @@ def warp_canvas(canvas: Canvas, source: Source, warp: Warp, shape: tuple[int, in
     """Return the canvas seen through ``warp`` as an image of ``shape`` (h, w), border grey.
 
     Only the part of the canvas that the output shows is painted; the rest, and images that lie wholly in it,
-    cost nothing. Coordinates count from the corner of a pixel, OpenCV's from its centre; hence the half pixels.
+    cost nothing. Coordinates count from the corner of a pixel, OpenCV's from its centre; hence the halves.
     """
     if warp.zoom:
         return _zoomed(canvas.paint(source, warp.zoom.window), warp.zoom.target, shape)

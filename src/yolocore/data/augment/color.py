@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def random_hsv(image: Image, hue: float, saturation: float, value: float, rng: Generator) -> Image:
     """Return the BGR image (h, w, 3) with hue + r·180 (mod 180), saturation·(1 + r) and value·(1 + r).
 
-    Each r is uniform in ± its gain; hue is counted in OpenCV's half degrees, products are rounded and limited to
-    255.
+    Each r is uniform in ± its gain; hue is counted in OpenCV's half degrees, products are rounded and limited
+    to 255.
     """
     if not (hue or saturation or value):
         return image

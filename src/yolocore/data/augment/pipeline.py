@@ -76,6 +76,7 @@ class TrainPipeline:
         self.args = args
         self.imgsz = imgsz
         self.flip_idx = flip_idx
+        self.fliplr = args.fliplr
         self.transforms = tuple(transforms)
         self.still = is_identity(args)
 
@@ -102,7 +103,7 @@ class TrainPipeline:
         sample.img = random_hsv(sample.img, args.hsv_h, args.hsv_s, args.hsv_v, rng)
         if _hit(rng, args.flipud):
             flip_vertical(sample)
-        if _hit(rng, args.fliplr):
+        if _hit(rng, self.fliplr):
             flip_horizontal(sample, self.flip_idx)
         return sample
 

@@ -65,6 +65,10 @@ class Detect(nn.Module):
         nc = args[0]
         if isinstance(nc, bool) or not isinstance(nc, int) or nc < 1:
             raise row.error(f"the number of classes is {nc!r}; a whole number from 1 is needed, such as nc: 80.")
+        if row.options.get("end2end"):
+            raise row.error(
+                "end2end: True asks for a head without suppression, which is not supported; use end2end: False."
+            )
         reg_max = row.options.get("reg_max", 16)
         head = cls(nc, channels_in, *args[1:], reg_max=reg_max, light=bool(LIGHT_LAYERS & row.layers))
         return head, head.no
