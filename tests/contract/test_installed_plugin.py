@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from plugin_dist import install_plugin, run
+
 from yolocore.hooks import EVENTS
 from yolocore.nn.checkpoint import read_checkpoint
 
@@ -78,7 +78,8 @@ def test_a_failing_one_is_switched_off_and_named(tiny_dataset: Path, tmp_path: P
 
 
 def test_plugin_errors_raise_stops_the_run(tiny_dataset: Path, tmp_path: Path) -> None:
-    site = install_plugin(tmp_path, FAULTY, name="faulty", attribute="Faulty", distribution="yolocore-faulty")
+    source = FAULTY[: FAULTY.index("    def teardown")]
+    site = install_plugin(tmp_path, source, name="faulty", attribute="Faulty", distribution="yolocore-faulty")
     with pytest.raises(AssertionError, match="the service is down"):
         run(
             [sys.executable, "-m", "yolocore.cli", "train", f"data={tiny_dataset}", "model=yolo11n.yaml", "imgsz=32",

@@ -105,8 +105,9 @@ def effective_workers(workers: int, batches: int, world_size: int = 1, device: s
         workers: asked for.
         batches: batches an epoch on this rank.
         world_size: processes on this machine that load data.
-        device: where the network computes. On the CPU it uses every core itself; workers then only take time
-            from it, so data is prepared in a background thread (measured: benchmarks/loader.py).
+        device: where the network computes. On the CPU the network uses every core and takes about fifty times as
+            long as the loading (benchmarks/loader.py), so workers gain nothing there; data is prepared in a
+            background thread instead.
     """
     if device is not None and torch.device(device).type == "cpu":
         return 0

@@ -79,7 +79,14 @@ class Component:
         """Return the validated arguments of this component."""
         if isinstance(cfg, Config) and not overrides:
             return cfg
-        return make_config(self.mode, overrides, cfg, plugin_names=entry_point_names())
+        task = getattr(type(self), "task", None) or (overrides or {}).get("task")
+        return make_config(
+            self.mode,
+            overrides,
+            cfg,
+            tasks=(task,) if task else (),
+            plugin_names=entry_point_names(),
+        )
 
     def attach(self, hooks: HookManager | None = None) -> None:
         """Install the callbacks: those of ``hooks``, or those of a plugin host made for this component alone."""

@@ -154,7 +154,7 @@ def _state_dict(modules: list[tuple[str, Stub]], contents: Contents) -> dict[str
     return as_float32(tensors, contents)
 
 
-def as_float32(tensors: dict[str, Any], contents: Contents) -> dict[str, torch.Tensor]:
+def as_float32(tensors: Mapping[str, Any], contents: Contents) -> dict[str, torch.Tensor]:
     """Return ``tensors`` contiguous, floating ones as float32.
 
     Raises:

@@ -129,6 +129,7 @@ class StorageType:
     """Marks the element type of a storage, e.g. what ``torch.HalfStorage`` means in the pickle."""
 
     __slots__ = ("dtype",)
+    dtype: torch.dtype
 
     def __init__(self, dtype: torch.dtype) -> None:
         object.__setattr__(self, "dtype", dtype)
@@ -302,7 +303,7 @@ def _scan(stream: io.BytesIO) -> int:
             if operation.name in _GLOBAL_OPERATIONS:
                 _check_name(*str(argument).rpartition(" ")[::2])
             elif operation.name in _MEMO_OPERATIONS:
-                highest = max(highest, int(argument))
+                highest = max(highest, int(argument or 0))
     except (ValueError, IndexError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
