@@ -32,7 +32,8 @@ def run(code: str, cwd: Path) -> str:
 
 def test_import_has_no_effect(tmp_path: Path) -> None:
     out = run(
-        WATCH + "import yolocore\nprint(events, dict(os.environ) == environment, 'torch' in sys.modules, dir(yolocore))",
+        WATCH
+        + "import yolocore\nprint(events, dict(os.environ) == environment, 'torch' in sys.modules, dir(yolocore))",
         tmp_path,
     )
     assert out.startswith("[] True False")

@@ -11,7 +11,7 @@ from yolocore.nn.record import Checkpoint, class_names, image_size, is_fused, ke
 from yolocore.nn.unpickle import NETWORKS, Stub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from yolocore.nn.container import Contents
