@@ -96,6 +96,12 @@ _ALL: Final = (
         "Images with more pixels than this are skipped as unsafe.",
         minimum=1,
     ),
+    Setting(
+        "disabled_plugins",
+        str,
+        lambda: "",
+        "Names of plugins that may not run, separated by commas, beside those with a setting of their own.",
+    ),
 )
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({setting.name: setting for setting in _ALL})

@@ -11,6 +11,7 @@ from torch import nn
 
 from yolocore.config import make_config
 from yolocore.config.settings import get_settings
+from yolocore.engine import tuner
 from yolocore.engine.exporter import Exporter
 from yolocore.engine.weights import find_weights
 from yolocore.errors import ConfigError, MissingFileError, UnsupportedError, did_you_mean
@@ -201,6 +202,37 @@ class Model:
         network.pt_path = self.ckpt_path  # type: ignore[assignment]  # the artefact lies beside these weights
         exporter = Exporter(overrides={**self.overrides, **kwargs}, _callbacks=self.callbacks)
         return str(exporter(model=network))
+
+    def tune(
+        self,
+        use_ray: bool = False,
+        iterations: int = 10,
+        space: Mapping[str, Any] | None = None,
+        trainer: type[BaseTrainer] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Search for better hyper-parameters with short trainings, each in a process of its own.
+
+        Args:
+            use_ray: search with Ray Tune, several trainings at once; takes ``grace_period``, ``gpu_per_trial`` and
+                ``max_samples`` instead of ``iterations``. Needs the plugin ``yolocore-raytune``.
+            iterations: number of trainings.
+            space: argument to (low, high); the documented space by default.
+            trainer: a trainer class to use instead of the task's.
+            **kwargs: arguments of every training; ``resume=`` True or a directory continues a search.
+
+        Returns:
+            The best hyper-parameters, argument to value; with Ray its ``ResultGrid``.
+
+        Raises:
+            ConfigError: an argument or a range is wrong; nothing has been written then.
+            PluginError: the Ray plugin is missing or blocked.
+            SearchError: every training failed.
+        """
+        self._trainable("tune")
+        if use_ray:
+            return tuner.ray_plugin(self.plugins).search(self, space=space, trainer=trainer, **kwargs)
+        return tuner.tune(self, iterations=iterations, space=space, trainer=trainer, arguments=kwargs)
 
     # the network -----------------------------------------------------------------------------------------------
 

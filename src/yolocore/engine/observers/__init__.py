@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yolocore.engine.observers.csv import CsvObserver
+from yolocore.engine.observers.events import EventsObserver
 from yolocore.engine.observers.plots import PlotsObserver
 from yolocore.engine.observers.progress import ProgressObserver
 from yolocore.engine.observers.summary import SummaryObserver
@@ -12,6 +13,7 @@ TRAINING = (
     ("plots", PlotsObserver),
     ("progress", ProgressObserver),
     ("summary", SummaryObserver),
+    ("events", EventsObserver),
 )
 OBSERVERS: dict[str, tuple[tuple[str, type], ...]] = {
     "trainer": TRAINING,

@@ -1,0 +1,74 @@
+"""A kit for plugin authors, for use with pytest: ``pytest_plugins = ["yolocore.testing"]``.
+
+Fixtures: a tiny dataset and model for each task (``tiny_detect_dataset``, ``tiny_detect_model``),
+``hook_recorder``, ``no_network``, ``fake_ranks``, ``fake_installation``. And :class:`PluginConformance`, a class
+of tests to subclass::
+
+    from yolocore.testing import PluginConformance
+
+    pytest_plugins = ["yolocore.testing"]
+
+
+    class TestBell(PluginConformance):
+        name = "bell"
+
+Nothing is imported before it is used. (PYTEST_DONT_REWRITE: the checks bring their own messages.)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yolocore.testing.conformance import PluginConformance
+    from yolocore.testing.datasets import make_tiny_dataset, tiny_model
+    from yolocore.testing.fixtures import (
+        fake_installation,
+        fake_ranks,
+        hook_recorder,
+        no_network,
+        plugin_lab,
+        tiny_detect_dataset,
+        tiny_detect_model,
+    )
+    from yolocore.testing.installation import install_fake
+    from yolocore.testing.network import NetworkBlocker
+    from yolocore.testing.recorder import HookRecorder
+
+__all__ = [
+    "HookRecorder",
+    "NetworkBlocker",
+    "PluginConformance",
+    "fake_installation",
+    "fake_ranks",
+    "hook_recorder",
+    "install_fake",
+    "make_tiny_dataset",
+    "no_network",
+    "plugin_lab",
+    "tiny_detect_dataset",
+    "tiny_detect_model",
+    "tiny_model",
+]
+
+_HOMES = {
+    "HookRecorder": "recorder",
+    "NetworkBlocker": "network",
+    "PluginConformance": "conformance",
+    "install_fake": "installation",
+    "make_tiny_dataset": "datasets",
+    "tiny_model": "datasets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Resolve a public name on first use; the fixtures need pytest."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'fixtures')}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names: pytest finds the fixtures here."""
+    return __all__

@@ -1,0 +1,1 @@
+"""What needs the whole library: a finished training told again to the trackers."""
