@@ -108,7 +108,8 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.shapes = np.array([(imgsz, imgsz)])
         self.batch_size = max(len(store), 1)
         if rect and len(store):
-            store = store.select(np.argsort(store.shapes[:, 0] / store.shapes[:, 1], kind="stable"))
+            # equal ratios in numpy's own order: published validation figures were grouped so
+            store = store.select(np.argsort(store.shapes[:, 0] / store.shapes[:, 1]))
             self.shapes = rect_shapes(store.shapes, batch_size, imgsz, stride, pad)
             self.batch_size = batch_size
         self.store = store
