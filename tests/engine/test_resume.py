@@ -46,6 +46,12 @@ def audit(event, arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(audit)
 """
+KILL_BEFORE_THE_END = """
+def kill(trainer):
+    if trainer.epoch == trainer.epochs - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+trainer.add_callback("on_fit_epoch_end", kill)
+"""
 TERMINATE = """
 def stop(trainer):
     if trainer.epoch == 1 and trainer.context.batch == 1:
@@ -102,27 +108,25 @@ def assert_same_end(run: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "status"),
+    ("sabotage", "status", "resume"),
     [
-        (KILL_IN_EPOCH, -signal.SIGKILL),
-        (KILL_IN_WRITE, -signal.SIGKILL),
-        (KILL_BEFORE_RENAME, -signal.SIGKILL),
-        (TERMINATE, 128 + signal.SIGTERM),
+        pytest.param(KILL_IN_EPOCH, -signal.SIGKILL, "path", id="kill in an epoch"),
+        pytest.param(KILL_IN_EPOCH, -signal.SIGKILL, True, id="kill in an epoch, newest run"),
+        pytest.param(KILL_IN_WRITE, -signal.SIGKILL, "path", id="kill in a checkpoint write"),
+        pytest.param(KILL_BEFORE_RENAME, -signal.SIGKILL, "path", id="kill before the rename"),
+        pytest.param(KILL_BEFORE_THE_END, -signal.SIGKILL, "path", id="kill before the final evaluation"),
+        pytest.param(TERMINATE, 128 + signal.SIGTERM, "path", id="SIGTERM"),
     ],
-    ids=["kill in an epoch", "kill in a checkpoint write", "kill before the rename", "SIGTERM"],
 )
-@pytest.mark.parametrize("how", ["path", "newest"])
 def test_resumed_run_ends_with_the_same_bits(
-    sabotage: str, status: int, how: str, uninterrupted: Path, tiny_dataset: Path, tmp_path: Path, monkeypatch
+    sabotage: str, status: int, resume: str | bool, uninterrupted: Path, tiny_dataset: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    if how == "newest" and sabotage is not KILL_IN_EPOCH:
-        pytest.skip("one fault is enough for the second way of naming the run")
     monkeypatch.chdir(tmp_path)
     arguments = {**ARGUMENTS, "data": str(tiny_dataset), "project": str(tmp_path / "runs"), "name": "run"}
     assert run_child(sabotage, arguments) == status
     run = tmp_path / "runs" / "run"
     assert not (run / "weights" / "epoch2.pt").exists()
-    trainer = DetectionTrainer(overrides={"resume": str(run / "weights" / "last.pt") if how == "path" else True})
+    trainer = DetectionTrainer(overrides={"resume": str(run / "weights" / "last.pt") if resume == "path" else True})
     trainer.train()
     assert trainer.save_dir == run
     assert_same_end(run, uninterrupted)

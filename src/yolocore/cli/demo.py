@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-EPOCHS = 12
+EPOCHS = 45
 IMGSZ = 160
 
 

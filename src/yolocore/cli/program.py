@@ -81,7 +81,9 @@ def _run_command(app: Any, words: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except USAGE_ERROR as error:
-        show_error(error.format_message(), f"See: yolo {words[0]} --help")
+        message = error.format_message()
+        if message:  # a group without a command shows its help and has nothing to say
+            show_error(message, f"See: yolo {words[0]} --help")
         return 2
 
 

@@ -71,6 +71,7 @@ class TrainingBlocks(Component, ABC):
         self.amp = False
         self.resume = resumed
         self.hub_session: Any = None
+        self.model_facts: dict[str, float] | None = None  # counted once an epoch was evaluated, for all trackers
         self.initial_weights: BaseModel | None = None
 
     @property

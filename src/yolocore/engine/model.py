@@ -206,7 +206,7 @@ class Model:
     def tune(
         self,
         use_ray: bool = False,
-        iterations: int = 10,
+        iterations: int = tuner.ITERATIONS,
         space: Mapping[str, Any] | None = None,
         trainer: type[BaseTrainer] | None = None,
         **kwargs: Any,
@@ -216,7 +216,7 @@ class Model:
         Args:
             use_ray: search with Ray Tune, several trainings at once; takes ``grace_period``, ``gpu_per_trial`` and
                 ``max_samples`` instead of ``iterations``. Needs the plugin ``yolocore-raytune``.
-            iterations: number of trainings.
+            iterations: number of trainings; a continued search keeps its own unless another than 10 is given.
             space: argument to (low, high); the documented space by default.
             trainer: a trainer class to use instead of the task's.
             **kwargs: arguments of every training; ``resume=`` True or a directory continues a search.

@@ -205,6 +205,12 @@ class BasePredictor(Component):
         self.imgsz = self._input_size(self.model, recorded)
         self._check_classes(self.model)
         self._ready = True
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Let a GPU choose its kernels before the first image; on a CPU there is nothing to choose."""
+        if self.device.type == "cuda" and not self.model.is_warm:
+            self.model.warmup((1, self.model.channels, *self.imgsz))
 
     def _input_size(self, backend: Backend, recorded: Any) -> tuple[int, int]:
         """Return (height, width), multiples of the stride: argument, else what is recorded with the model."""

@@ -52,6 +52,7 @@ def capture(trainer: BaseTrainer) -> dict[str, Any]:
         "metrics": trainer.metrics,
         "elapsed": trainer.budget.elapsed(),
         "epochs": trainer.epochs,
+        "stop_reason": trainer.context.stop_reason if trainer.stop else None,
         "explicit": sorted(trainer.args.explicit),
         "plugins": trainer.manager.state_dict(),
     }
@@ -75,6 +76,9 @@ def restore(trainer: BaseTrainer, state: dict[str, Any]) -> None:
     trainer.window, trainer.accumulate = state["window"], state["accumulate"]
     trainer.context.global_step = state["global_step"]
     trainer.context.optimizer_steps = state["optimizer_steps"]
+    reason = state["stop_reason"]
+    if reason is not None and (reason != "epochs" or trainer.epochs <= state["epochs"]):
+        trainer.stop, trainer.context.stop_reason = True, reason  # only the final evaluation was missing
     finished = state["batch"] >= len(trainer.train_loader)
     trainer.start_epoch = state["epoch"] + 1 if finished else state["epoch"]
     trainer.start_batch = 0 if finished else state["batch"]

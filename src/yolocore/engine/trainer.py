@@ -125,13 +125,12 @@ class BaseTrainer(TrainingBlocks):
         self.context.phase = "train"
         self.train_time_start = time.time()
         self.hooks.on_train_start(trainer=self)
-        self.epoch = self.start_epoch
-        while True:
+        self.epoch = min(self.start_epoch, self.epochs - 1)
+        while not self.stop:
             self._train_epoch()
             self._finish_epoch()
-            if self.stop:
-                break
-            self.epoch += 1
+            if not self.stop:
+                self.epoch += 1
         self._finish_run()
 
     def _train_epoch(self) -> None:
@@ -159,7 +158,7 @@ class BaseTrainer(TrainingBlocks):
         self.hooks.on_train_epoch_end(trainer=self)
 
     def _begin_epoch(self) -> None:
-        self.context.epoch = self.epoch
+        self.context.epoch, self.context.batches = self.epoch, len(self.train_loader)
         self.epoch_time_start = time.time()
         self.batches_done, resumed = self.start_batch, self.start_batch > 0
         self.start_batch = 0
@@ -386,7 +385,7 @@ class BaseTrainer(TrainingBlocks):
         """Evaluate the averaged weights; return metrics with ``val/`` losses, and the fitness."""
         metrics = dict(self.validator(trainer=self))
         fitness = metrics.pop("fitness")
-        self.metrics = metrics
+        self.metrics = {**self.logged, **metrics}
         if self.best_fitness is None or fitness >= self.best_fitness:
             self.best_fitness = fitness
         return metrics, fitness

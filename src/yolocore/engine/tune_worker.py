@@ -41,7 +41,8 @@ def main(words: Sequence[str]) -> int:
 
 def _follow_parent() -> None:
     """Wait for the end of standard input, which comes with the end of the parent; then leave in good order."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # unbuffered: a reader that waits in sys.stdin would disturb the interpreter's end
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE)
     os._exit(128 + signal.SIGTERM)

@@ -41,6 +41,7 @@ LOGGER = logging.getLogger(__name__)
 SEARCH: Final = "search.yaml"
 TRIALS: Final = "trials"
 RAY: Final = "raytune"
+ITERATIONS: Final = 10  # the default; a continued search takes it for "as recorded"
 
 
 class SearchError(YolocoreError, RuntimeError):
@@ -138,7 +139,7 @@ def _continued(
     directory = find_search(resume, model.task, SEARCH)
     refuse_changes(arguments, space)
     search = Search.read(directory)
-    if iterations > search.iterations:
+    if iterations not in (ITERATIONS, search.iterations):
         search = dataclasses.replace(search, iterations=iterations)
         search.write()
     return search

@@ -83,7 +83,7 @@ def describe_arguments(name: str, target: object) -> list[tuple[str, str, str, s
     rows = []
     for key, field in (model.model_fields if model else {}).items():
         annotation = field.annotation
-        kind = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+        kind = annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
         rows.append((f"{name}.{field.alias or key}", kind, default, field.description or ""))
     return rows

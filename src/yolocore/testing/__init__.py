@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     )
     from yolocore.testing.installation import install_fake
     from yolocore.testing.network import NetworkBlocker
+    from yolocore.testing.ranks import alone
     from yolocore.testing.recorder import HookRecorder
 
 __all__ = [
     "HookRecorder",
     "NetworkBlocker",
     "PluginConformance",
+    "alone",
     "fake_installation",
     "fake_ranks",
     "hook_recorder",
@@ -56,6 +58,7 @@ _HOMES = {
     "HookRecorder": "recorder",
     "NetworkBlocker": "network",
     "PluginConformance": "conformance",
+    "alone": "ranks",
     "install_fake": "installation",
     "make_tiny_dataset": "datasets",
     "tiny_model": "datasets",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,7 +63,7 @@ def fake_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     folder = tmp_path / "site"
     before = set(sys.modules)
 
-    def install(name: str, source: str, **options: str) -> Path:
+    def install(name: str, source: str, **options: Any) -> Path:
         install_fake(folder, name, source, **options)
         monkeypatch.syspath_prepend(folder)
         rescan()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import importlib_metadata
 
 from yolocore.config.settings import get_settings
 from yolocore.hooks import HookManager, permitted_by
@@ -30,7 +32,9 @@ def discovered(request: Request, watch: Watch) -> dict[str, Any]:
     if not found:
         return {"values": [], "installed": [candidate.name for candidate in candidates()]}
     arguments = {request.name: request.arguments} if request.arguments else None
-    manager = HookManager(kind="model", select=request.name, arguments=arguments, permitted=permitted_by(get_settings()))
+    manager = HookManager(
+        kind="model", select=request.name, arguments=arguments, permitted=permitted_by(get_settings())
+    )
     (report,) = [report for report in manager.plugins() if report.name == request.name][:1]
     target = manager.plugin(request.name)
     return {
@@ -67,17 +71,45 @@ def blocked(request: Request, watch: Watch) -> dict[str, Any]:
 def imported(request: Request, watch: Watch) -> dict[str, Any]:
     """Import the plugin's module and compare the process before and after."""
     importlib.import_module("pydantic")  # Arguments needs it, whoever comes first
-    before = _process()
-    known = set(sys.modules)
+    before, known = _process(), set(sys.modules)
     with watch.watching(strict=True) as effects:
         importlib.import_module(request.module)
     after = _process()
     new = {name.split(".", 1)[0] for name in set(sys.modules) - known}
-    changes = [f"{key}: {before[key]!r} became {after[key]!r}" for key in before if before[key] != after[key]]
-    environment = _environment_changes(dataclasses.asdict(watch), before, after) if changes else []
-    return {
-        "effects": [*effects, *environment],
-        "heavy": sorted(new & set(request.heavy)),
-        "dependencies": sorted(new & _required(request)),
-        "unneeded": [],
+    different = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    changed = [f"changes {key} from {before.get(key)!r} to {after.get(key)!r}" for key in different]
+    return {"effects": [*effects, *changed], "brought": sorted(new & ({*request.heavy} | _dependencies(request.name)))}
+
+
+def _process() -> dict[str, Any]:
+    """Return what an import has to leave as it is."""
+    handlers = {f"handler of {s.name}": signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    threads = {f"thread {thread.name}": "running" for thread in threading.enumerate()}
+    variables = {f"environment variable {key}": value for key, value in os.environ.items()}
+    return {"working directory": str(Path.cwd()), **handlers, **threads, **variables}
+
+
+def _dependencies(name: str) -> set[str]:
+    """Return the top-level modules of what the plugin's distribution needs and yolocore does not: its SDKs."""
+    distributions = {candidate.distribution for candidate in candidates() if candidate.name == name}
+    needed = {_project(line) for found in distributions for line in _requirements(found)} - {
+        _project(line) for line in [*_requirements("yolocore"), "yolocore"]
     }
+    return {
+        module
+        for module, owners in importlib_metadata.packages_distributions().items()
+        if any(_project(owner) in needed for owner in owners) and not module.startswith("yolocore")
+    }
+
+
+def _requirements(distribution: str) -> list[str]:
+    try:
+        return importlib_metadata.requires(distribution) or []
+    except importlib_metadata.PackageNotFoundError:
+        return []
+
+
+def _project(requirement: str) -> str:
+    """Return the normalised name of the project in a requirement: ``PyYAML>=6`` is ``pyyaml``."""
+    name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -24,6 +24,7 @@ class Request:
         image: ``source=`` of the prediction.
         arguments: arguments of the plugin.
         heavy: modules that importing the plugin must not bring.
+        plots: whether the training with all modes draws figures.
         full: folder that is to look like a full disk; nothing when the disk has room.
     """
 
@@ -37,6 +38,7 @@ class Request:
     image: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     heavy: tuple[str, ...] = ()
+    plots: bool = True
     full: str = ""
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +16,7 @@ from yolocore.utils.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -60,8 +61,8 @@ class RecordedMetrics:
         ap_class_index: the C classes of the curves.
     """
 
-    def __init__(self) -> None:
-        self.names: dict[int, str] = {}
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self.names = dict(names)
         self.results_dict: dict[str, float] = {}
         self.speed: dict[str, float] = {}
         self.confusion_matrix: ConfusionMatrix | None = None
@@ -136,10 +137,10 @@ class RecordedValidator(Recorded):
         self.args = SimpleNamespace()
         self.save_dir = save_dir
         self.context = Context(phase="val")
-        self.metrics = RecordedMetrics()
         self.plots: dict[Path, dict[str, Any]] = {}
         self.names: dict[int, str] = {}
         self.nc = self.seen = 0
+        self.metrics = RecordedMetrics({})
 
     @property
     def speed(self) -> dict[str, float]:
@@ -161,12 +162,14 @@ class RecordedTrainer(Recorded):
     Attributes:
         model_facts: what ``model_info_for_loggers`` returned after the first epoch; empty before.
         recorded_time: when the event happened, seconds since 1970.
+        replayed: True. No training waits, so a plugin may take its time, and may raise when its record fails.
 
     Args:
         save_dir: where the run directory is now.
     """
 
     kind = "trainer"
+    replayed = True
     rank, world_size = 0, 1
 
     def __init__(self, save_dir: Path) -> None:
@@ -248,16 +251,18 @@ class RecordedTrainer(Recorded):
             self.test_loader = RecordedLoader(line["val_batches"], 2 * size, line["val_images"])
 
     def _apply_place(self, line: Mapping[str, Any]) -> None:
-        of_validator = ARGUMENTS.get(line["event"]) == "validator"
-        for context in (self.context, self.validator.context) if of_validator else (self.context,):
-            for key in PROGRESS:
-                setattr(context, key, line[key])
-            context.global_step, context.world_size = line["step"], self.world_size
-            context.stop_reason = line.get("stop_reason", context.stop_reason)
-        owner = self.validator.context if of_validator else self.context
-        owner.batch, owner.batches = line["batch"], line["batches"]
-        self.context.saved = tuple(line.get("saved", self.context.saved))
-        self.context.error = recorded_error(line.get("error"))
+        context, of_validator = self.context, ARGUMENTS.get(line["event"]) == "validator"
+        for key in PROGRESS:
+            setattr(context, key, line[key])
+        context.global_step, context.world_size = line["step"], self.world_size
+        context.stop_reason = line.get("stop_reason", context.stop_reason)
+        context.saved = tuple(line.get("saved", context.saved))
+        context.error = recorded_error(line.get("error"))
+        if of_validator:
+            self.validator.context = context = replace(context)
+        context.batch, context.batches = line["batch"], line["batches"]
+        if line["event"] == "on_val_start":
+            self.validator.metrics = RecordedMetrics(self.validator.names)
         self.epoch = self.epoch if line["epoch"] is None else line["epoch"]
         self.epochs = line["epochs"]
 

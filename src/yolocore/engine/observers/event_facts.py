@@ -162,12 +162,17 @@ def built(trainer: BaseTrainer) -> dict[str, Any]:
 
 
 def model_facts(trainer: BaseTrainer) -> dict[str, float]:
-    """Return parameters, GFLOPs and speed of the network; none of them when they cannot be found out."""
-    try:
-        return model_info_for_loggers(trainer)
-    except Exception as error:  # a network of one's own may refuse the dry run
-        LOGGER.warning("%s: the model facts are missing: %s", FILE_NAME, error)
-        return {}
+    """Return parameters, GFLOPs and speed of the network; none of them when they cannot be found out.
+
+    Counting takes some passes through the network: the result stays at ``trainer.model_facts`` for the trackers.
+    """
+    if trainer.model_facts is None:
+        try:
+            trainer.model_facts = model_info_for_loggers(trainer)
+        except Exception as error:  # a network of one's own may refuse the dry run
+            LOGGER.warning("%s: the model facts are missing: %s", FILE_NAME, error)
+            trainer.model_facts = {}
+    return trainer.model_facts
 
 
 def evaluation(validator: BaseValidator) -> dict[str, Any]:

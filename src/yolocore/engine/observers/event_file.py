@@ -147,7 +147,7 @@ def numbers(values: dict[str, Any] | None) -> dict[str, Any]:
 
 def pack(array: ArrayLike) -> dict[str, Any]:
     """Return an array bit by bit: little-endian dtype, shape, and base64 of its zlib-compressed bytes."""
-    values = np.ascontiguousarray(array)
+    values = np.asarray(array)
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     content = base64.b64encode(zlib.compress(values.tobytes(), 1)).decode("ascii")
     return {"dtype": values.dtype.str, "shape": list(values.shape), "zlib": content}

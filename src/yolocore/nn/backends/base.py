@@ -35,6 +35,7 @@ class Backend(ABC):
         fixed_batch: Images per call when that is fixed, else None. ``__call__`` splits and pads for it.
         fp16: Whether it computes in float16.
         channels_last: Whether the input is wanted in channels-last memory format.
+        is_warm: Whether ``warmup`` has run.
     """
 
     kind: ClassVar[str]
@@ -51,6 +52,7 @@ class Backend(ABC):
         self.fixed_batch: int | None = None
         self.fp16 = False
         self.channels_last = False
+        self.is_warm = False
 
     def __call__(self, im: torch.Tensor) -> Output:
         """Return the decoded output for ``im``.
@@ -77,6 +79,7 @@ class Backend(ABC):
     def warmup(self, imgsz: Sequence[int] = (1, 3, 640, 640)) -> None:
         """Run once on zeros of shape ``imgsz`` (B, C, H, W), so that the first real image is not slow."""
         self(torch.zeros(*imgsz, device=self.device))
+        self.is_warm = True
 
     def _check(self, im: torch.Tensor) -> None:
         if im.ndim != 4:

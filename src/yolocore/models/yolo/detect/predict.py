@@ -36,6 +36,11 @@ class DetectionPredictor(BasePredictor):
 
     names: Mapping[int, str]
 
+    def warm_up(self) -> None:
+        """Load what suppression needs (seconds, once per process), so that no image pays for it."""
+        super().warm_up()
+        non_max_suppression(torch.ones(1, 5, 1))
+
     def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Suppress duplicates and map the boxes back; see :meth:`BasePredictor.postprocess`."""
         decoded = preds if isinstance(preds, torch.Tensor) else preds[0]  # (B, 4 + nc, A)
