@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.4.15"
@@ -33,6 +35,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def plugins(session: nox.Session) -> None:
+    """Run the suites of the distributions under plugins/, all in one environment with the real tools."""
+    folders = sorted(p.parent for p in Path("plugins").glob("*/pyproject.toml"))
+    editable = [argument for folder in folders for argument in ("-e", f"./{folder}[test]")]
+    session.install("-e", ".[test]", *editable)
+    for folder in folders:
+        if any((folder / "tests").glob("test_*.py")):
+            session.run("pytest", "-q", str(folder / "tests"), *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, spelling and the layers of the house."""
     install(session, "lint")
@@ -45,7 +58,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check: strict for config, hooks and errors, plain elsewhere."""
-    install(session, "types", "export")
+    install(session, "types", "export", "test")
     session.run("mypy")
 
 
