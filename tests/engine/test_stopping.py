@@ -36,12 +36,23 @@ def test_time_budget_estimates_epochs_from_their_mean_duration() -> None:
     assert not TimeBudget(None).is_limited
 
 
+@pytest.fixture
+def default_handlers():
+    """The handlers of a program started at a prompt; a background job may have inherited others."""
+    before = {s: signal.getsignal(s) for s in Interrupts.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def interrupt_and_wait() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.5)
 
 
-def test_first_signal_sets_a_flag_and_the_second_acts() -> None:
+def test_first_signal_sets_a_flag_and_the_second_acts(default_handlers) -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
@@ -51,7 +62,7 @@ def test_first_signal_sets_a_flag_and_the_second_acts() -> None:
             interrupt_and_wait()
 
 
-def test_sigterm_becomes_the_exit_status_of_the_shell() -> None:
+def test_sigterm_becomes_the_exit_status_of_the_shell(default_handlers) -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
@@ -59,3 +70,11 @@ def test_sigterm_becomes_the_exit_status_of_the_shell() -> None:
     assert isinstance(error, SystemExit)
     assert error.code == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_ignored(default_handlers) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        assert interrupts.received is None

@@ -63,7 +63,8 @@ class TimeBudget:
 class Interrupts:
     """Turns SIGINT and SIGTERM into a flag that the training loop reads; a second signal acts at once.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    Outside the main thread, where Python delivers no signals, it does nothing; a signal that whoever started the
+    process wants ignored (``nohup``, a background job) stays ignored.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -75,7 +76,8 @@ class Interrupts:
     def __enter__(self) -> Self:
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = {s: signal.signal(s, self._on_signal) for s in self.SIGNALS}
+            heard = [s for s in self.SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+            self._previous = {s: signal.signal(s, self._on_signal) for s in heard}
         return self
 
     def __exit__(self, *exc: object) -> None:
