@@ -19,6 +19,7 @@ from yolocore.models.yolo.detect import DetectionTrainer
 from yolocore.nn.checkpoint import read_checkpoint
 from yolocore.nn.losses import DetectionLoss
 from yolocore.nn.tasks import DetectionModel
+from yolocore.utils.torch_utils import model_info_for_loggers
 
 
 @pytest.fixture
@@ -313,3 +314,19 @@ def test_the_facade_holds_the_best_weights_after_training(arguments: dict[str, A
 def test_wrong_arguments_say_so(train, change: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
         train(**change)
+
+
+def test_profile_measures_the_exported_network_once(train) -> None:
+    pytest.importorskip("onnxruntime")
+    trainer = train(profile=True)
+    facts = model_info_for_loggers(trainer)
+    assert facts["model/speed_ONNX(ms)"] > 0
+    assert facts["model/parameters"] == sum(p.numel() for p in trainer.raw_model.parameters())
+
+
+def test_class_weights_follow_the_frequencies(train) -> None:
+    weights = []
+    train({"on_train_start": lambda t: weights.append(t.raw_model.criterion.class_weights)}, cls_pw=1.0)
+    assert weights[0].tolist() == [1.0, 1.0]  # both classes occur six times
+    train({"on_train_batch_end": lambda t: weights.append(t.raw_model.criterion.class_weights)}, cls_pw=0.0)
+    assert weights[1] is None

@@ -71,6 +71,7 @@ class TrainingBlocks(Component, ABC):
         self.amp = False
         self.resume = resumed
         self.hub_session: Any = None
+        self.profiled: dict[str, float] = {}
         self.model_facts: dict[str, float] | None = None  # counted once an epoch was evaluated, for all trackers
         self.initial_weights: BaseModel | None = None
 
@@ -108,6 +109,9 @@ class TrainingBlocks(Component, ABC):
 
     def set_model_attributes(self) -> None:
         """Give the network the class names and the arguments its loss needs."""
+
+    def prepare_loss(self) -> None:
+        """Give the loss what it needs to know about the training set."""
 
     @abstractmethod
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -17,6 +17,7 @@ from yolocore.engine.blocks import TrainingBlocks
 from yolocore.engine.component import as_numbers
 from yolocore.engine.ema import ModelEMA
 from yolocore.engine.optim import Schedule, build_optimizer, choose_optimizer, clip_gradients, warmup_length
+from yolocore.engine.profiling import exported_speed
 from yolocore.engine.ranks import Ranks
 from yolocore.engine.report import write_plugin_report
 from yolocore.engine.saving import CheckpointFiles, resume_source
@@ -233,6 +234,8 @@ class BaseTrainer(TrainingBlocks):
             self.context.phase = "val"
             metrics, self.fitness = self.validate()
             self.context.phase = "train"
+        if self.args.profile and self.epoch == self.start_epoch and self.ranks.is_main:
+            self.profiled = exported_speed(cast("BaseModel", self.ema.ema), self.imgsz)
         self.save_metrics(metrics)
         self._decide_stop(self.fitness if metrics else None)
         if self.args.save and self.ranks.is_main:
@@ -315,6 +318,7 @@ class BaseTrainer(TrainingBlocks):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp and self.amp_dtype == torch.float16)
         self.batch_size = setup.batch_size(self)
         self._build_loaders()
+        self.prepare_loss()
         self._build_optimizer()
         self.ema = ModelEMA(self.raw_model)
         if self.resume_path is not None:

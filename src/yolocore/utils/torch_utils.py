@@ -245,7 +245,7 @@ def model_info_for_loggers(trainer: Any) -> dict[str, float]:
 
     Returns:
         ``model/parameters``; ``model/GFLOPs`` at the training image size; ``model/speed_PyTorch(ms)``, inference of
-        one image in the last validation, once there was one.
+        one image in the last validation, once there was one; with ``profile=True`` also ``model/speed_ONNX(ms)``.
     """
     model = unwrap_model(trainer.model)
     info: dict[str, float] = {
@@ -255,4 +255,4 @@ def model_info_for_loggers(trainer: Any) -> dict[str, float]:
     speed = getattr(getattr(trainer, "validator", None), "speed", None) or {}
     if "inference" in speed:
         info["model/speed_PyTorch(ms)"] = round(speed["inference"], 3)
-    return info
+    return info | getattr(trainer, "profiled", {})

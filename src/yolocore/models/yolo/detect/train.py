@@ -14,6 +14,7 @@ from yolocore.engine.trainer import BaseTrainer
 from yolocore.engine.weights import find_weights
 from yolocore.models.yolo.detect.val import DetectionValidator
 from yolocore.nn.checkpoint import build_model, read_checkpoint
+from yolocore.nn.losses import class_weights
 from yolocore.nn.tasks import DetectionModel
 from yolocore.utils.figures import plot_images, plot_labels, plot_results
 
@@ -64,6 +65,14 @@ class DetectionTrainer(BaseTrainer):
         self.raw_model.names = self.data["names"]
         self.raw_model.nc = self.data["nc"]
         self.raw_model.args = self.args
+
+    def prepare_loss(self) -> None:
+        """Weigh the classes by their inverse frequency when ``cls_pw`` asks for it."""
+        if self.args.cls_pw > 0:
+            cls = torch.from_numpy(self.train_loader.dataset.store.cls).long()
+            counts = torch.bincount(cls, minlength=self.data["nc"])
+            criterion = self.raw_model.criterion = self.raw_model.init_criterion()
+            criterion.class_weights = class_weights(counts, self.args.cls_pw).to(self.device)
 
     def build_dataset(
         self, img_path: Any, mode: Literal["train", "val"] = "train", batch: int | None = None
