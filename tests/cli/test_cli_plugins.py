@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -144,9 +144,9 @@ def test_a_new_plugin_passes_its_own_tests_and_the_checks(here: Path, monkeypatc
     run([*yolo, "plugins", "new", "acme"])
     offline = ["--no-deps", "--no-build-isolation", "--target", str(here / "installed")]
     run([*installer(), *offline, "./yolocore-acme"])
-    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     out = run([*yolo, "plugins", "test", "acme"], path=here / "installed", COLUMNS="80")
-    assert time.monotonic() - started < 120
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60  # seconds of CPU, whoever else is busy
     assert out.splitlines()[-1].startswith("14 ok in ")
     assert max(map(len, out.splitlines())) <= 80
     own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "line or discovered"]

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import yaml
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TRACKERS: Final = ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "platform", "tensorboard", "wandb")
 PLACES: Final = frozenset({"project", "name", "exist_ok", "save_dir", "resume", "model", "task", "cfg"})
 START_WEIGHTS: Final = "start.pt"
+LAST: Final = "weights/last.pt"
 TRIAL, OUTCOME = "trial.yaml", "outcome.json"
 LEASH: Final = "--with-parent"  # the word that ties a worker to the life of its parent
 PATIENCE: Final = 30.0  # seconds a training gets to write its checkpoint when it has to leave
@@ -82,8 +83,8 @@ class Trial:
 
         A training that was interrupted there is continued.
         """
-        last = directory / "weights" / "last.pt"
-        resumed = is_resumable(last)
+        last = directory / LAST
+        resumed = progress(directory) == "begun"
         model: Model = resolve(self.facade)(str(last) if resumed else self.model, task=self.task)
         for event, names in self.callbacks.items():
             for name in names:
@@ -94,14 +95,15 @@ class Trial:
         return {key: float(value) for key, value in metrics.results_dict.items()}
 
 
-def is_resumable(last: Path) -> bool:
-    """Whether ``last`` is a checkpoint of an unfinished training."""
+def progress(directory: Path) -> Literal["none", "begun", "finished"]:
+    """Return how far the training in ``directory`` got, by its ``last.pt``; a torn one counts as none."""
+    last = directory / LAST
     if not last.exists():
-        return False
+        return "none"
     try:
-        return bool(read_checkpoint(last).training)
-    except CheckpointError:  # torn by a crash: begin again
-        return False
+        return "begun" if read_checkpoint(last).training else "finished"
+    except CheckpointError:
+        return "none"
 
 
 def describe_trial(model: Model, config: Config, directory: Path, trainer: type[BaseTrainer] | None) -> Trial:

@@ -1,0 +1,70 @@
+"""Readers of a DVCLive record that do not use DVCLive, and what the trainings of the tests share."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def recipe(data: Path) -> dict[str, Any]:
+    size = {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 2, "warmup_epochs": 0}
+    return {"data": str(data), **size, "workers": 0, "device": "cpu", "verbose": False, "plots": True, "plugins": "dvc"}
+
+
+def digest(trainer: Any) -> str:
+    total = hashlib.sha256()
+    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
+        total.update(key.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+class Record:
+    """What lies in a record's directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def history(self, key: str) -> list[tuple[int, float]]:
+        with (self.folder / "plots" / "metrics" / f"{key}.tsv").open(newline="") as stream:
+            header, *rows = csv.reader(stream, delimiter="\t")
+        assert header == ["step", key.rpartition("/")[2]]
+        return [(int(step), float(value)) for step, value in rows]
+
+    def histories(self) -> dict[str, list[tuple[int, float]]]:
+        root = self.folder / "plots" / "metrics"
+        keys = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.tsv"))
+        return {key: self.history(key) for key in keys}
+
+    def images(self) -> dict[str, Path]:
+        root = self.folder / "plots" / "images"
+        return {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+
+
+def value_of(summary: dict[str, Any], key: str) -> float:
+    """Return the number of ``metrics/mAP50(B)`` in the nested summary."""
+    for part in key.split("/"):
+        summary = summary[part]
+    return float(summary)  # type: ignore[arg-type]  # the innermost is a number
+
+
+def expect_as_in_csv(record: Record, trainer: Any) -> None:
+    """Compare every number with ``results.csv``, which has six significant digits; steps count from 0."""
+    with Path(trainer.csv).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = [key for key in rows[0] if key not in ("epoch", "time")]
+    histories = record.histories()
+    assert set(histories) == set(columns)
+    for key in columns:
+        assert [step for step, _ in histories[key]] == [int(row["epoch"]) - 1 for row in rows], key
+        assert [f"{value:.6g}" for _, value in histories[key]] == [row[key] for row in rows], key

@@ -1,0 +1,217 @@
+"""What the hub tests share: a real server process, a proxy that misbehaves, a training's arguments, hashes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import http.client
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from yolocore_hub.server.database import Database
+from yolocore_hub.server.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def recipe(data: Path | str) -> dict[str, Any]:
+    """Return the arguments of a training of two epochs of three batches."""
+    return {
+        "data": str(data),
+        "imgsz": 32,
+        "batch": 4,
+        "nbs": 4,
+        "epochs": 2,
+        "warmup_epochs": 0,
+        "workers": 0,
+        "device": "cpu",
+        "verbose": False,
+        "plots": True,
+        "plugins": "hub",
+        "name": "exp",
+    }
+
+
+def digest(trainer: Any) -> str:
+    """Return a hash of the averaged weights."""
+    total = hashlib.sha256()
+    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
+        total.update(key.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def results(save_dir: Path) -> dict[int, dict[str, float]]:
+    """Return epoch index → column → number of ``results.csv``."""
+    with (Path(save_dir) / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {int(row["epoch"]) - 1: {k: float(v) for k, v in row.items() if k not in ("epoch", "time")} for row in rows}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class HubServer:
+    """``yolo hub serve`` as a process."""
+
+    def __init__(self, data_dir: Path, *options: str, port: int | None = None) -> None:
+        self.data_dir, self.options = data_dir, options
+        self.port = port or free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        database = Database(self._made() / "hub.sqlite")
+        self.key = Tokens(database).create("tests")
+        database.close()
+
+    def _made(self) -> Path:
+        self.data_dir.mkdir(parents=True)
+        return self.data_dir
+
+    def command(self, *words: str) -> str:
+        """Run another ``yolo hub`` command on the same data."""
+        line = [sys.executable, "-m", "yolocore.cli", "hub", *words, "--data-dir", str(self.data_dir)]
+        return subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def start(self) -> HubServer:
+        line = ["-m", "yolocore.cli", "hub", "serve", "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        self.log = self.data_dir.parent / f"{self.data_dir.name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, *line, *self.options], stdout=log, stderr=log)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log.read_text()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.05)
+        raise TimeoutError(self.log.read_text())
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(20)
+            self.process = None
+
+    def stop(self) -> int:
+        """End the process as Ctrl-C would, and return its status."""
+        assert self.process is not None
+        self.process.terminate()
+        status = self.process.wait(30)
+        self.process = None
+        return status
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Return a REST client that knows the key and nothing of the plugin."""
+        return httpx.Client(base_url=self.address, headers={"x-api-key": self.key}, timeout=30, **options)
+
+    @contextmanager
+    def browser(self) -> Iterator[httpx.Client]:
+        """Lend a client that is signed in as a browser is."""
+        with httpx.Client(base_url=self.address, timeout=30) as found:
+            assert found.post("/sign-in", data={"token": self.key}).status_code == 303
+            yield found
+
+    def get(self, path: str) -> Any:
+        with self.client() as client:
+            return client.get(path).raise_for_status().json()["data"]
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read the database without the server."""
+        connection = sqlite3.connect(f"file:{self.data_dir / 'hub.sqlite'}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def models(self) -> list[str]:
+        return [row[0] for row in self.rows("SELECT id FROM model ORDER BY created")]
+
+    def metrics(self, model: str) -> dict[int, dict[str, float]]:
+        """Return epoch → name → number of a model, model facts left out."""
+        found: dict[int, dict[str, float]] = {}
+        rows = self.rows("SELECT epoch, name, value FROM metric WHERE model = ?", model)
+        for epoch, name, value in rows:
+            if not name.startswith("model/"):
+                found.setdefault(epoch, {})[name] = value
+        return found
+
+    def file(self, model: str, kind: str, name: str) -> bytes:
+        (sha256,) = self.rows("SELECT sha256 FROM file WHERE model = ? AND kind = ? AND name = ?", model, kind, name)[0]
+        return (self.data_dir / "files" / sha256[:2] / sha256).read_bytes()
+
+
+class Proxy:
+    """Stands before a server, notes every request, and answers some in its place.
+
+    Args:
+        target: port of the server.
+        fault: gets method and path; returns ``None`` to let a request through, a status, a pair of status and
+            headers, or ``"hang"``.
+    """
+
+    def __init__(self, target: int, fault: Callable[[str, str], Any]) -> None:
+        self.requests: list[tuple[str, str, int | str]] = []
+        self.fault = fault
+        self.ended = threading.Event()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                found = proxy.fault(self.command, self.path)
+                if found == "hang":
+                    proxy.requests.append((self.command, self.path, "hang"))
+                    proxy.ended.wait(60)
+                    self.close_connection = True
+                    return
+                if found is None:
+                    upstream = http.client.HTTPConnection("127.0.0.1", target, timeout=30)
+                    kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+                    upstream.request(self.command, self.path, body, kept)
+                    answer = upstream.getresponse()
+                    status, headers, text = answer.status, {}, answer.read()
+                    upstream.close()
+                else:
+                    status, headers = found if isinstance(found, tuple) else (found, {})
+                    text = json.dumps({"success": False, "message": "made up"}).encode()
+                proxy.requests.append((self.command, self.path, status))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = handle_any
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.ended.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()

@@ -1,0 +1,90 @@
+"""Opens an offline run of Neptune's client, and looks whether it was written."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STOP_SECONDS = 5.0
+DIRECTORY = "NEPTUNE_DATA_DIRECTORY"
+
+
+def open_run(folder: Path, name: str) -> Any:
+    """Return a ``neptune.Run`` in offline mode that writes below ``folder``.
+
+    Args:
+        folder: the data directory, unless the environment variable ``NEPTUNE_DATA_DIRECTORY`` names another.
+        name: name of the run.
+    """
+    import neptune
+
+    with _data_directory(folder), _process_as_before():
+        return neptune.init_run(
+            mode="offline",
+            name=name,
+            tags=["yolocore"],
+            source_files=[],
+            git_ref=False,
+            capture_stdout=False,
+            capture_stderr=False,
+            capture_hardware_metrics=False,
+            capture_traceback=False,
+            fail_on_exception=False,
+        )
+
+
+def close_run(run: Any) -> None:
+    """Write the rest and close the run.
+
+    The client is left in the midst of closing when that fails, and would then block the next fork, such as that of
+    a data worker, forever.
+    """
+    from neptune.metadata_containers.metadata_container import ContainerState
+
+    try:
+        run.stop(seconds=STOP_SECONDS)
+    finally:
+        run._state = ContainerState.STOPPED  # noqa: SLF001 (there is no other way out)
+
+
+def newest_record(folder: Path) -> Path | None:
+    """Return the directory of the offline run that was opened last below ``folder``."""
+    root = folder.__class__(os.environ.get(DIRECTORY, folder)) / "offline"
+    return max(root.glob("run__*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def is_written(record: Path) -> bool:
+    """Say whether the operations of a run reached the disk: the last one is complete."""
+    logs = sorted(record.glob("data-*.log"), key=lambda path: path.stat().st_mtime_ns)
+    return bool(logs) and logs[-1].read_bytes().rstrip().endswith(b"}")
+
+
+@contextmanager
+def _data_directory(folder: Path) -> Iterator[None]:
+    """Set the environment variable that the client reads when a run is opened, for that moment."""
+    if DIRECTORY in os.environ:
+        yield
+        return
+    os.environ[DIRECTORY] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(DIRECTORY, None)
+
+
+@contextmanager
+def _process_as_before() -> Iterator[None]:
+    """Put back what the client changes in the process: random numbers it takes, the hook for uncaught exceptions."""
+    state, hook = random.getstate(), sys.excepthook
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        sys.excepthook = hook

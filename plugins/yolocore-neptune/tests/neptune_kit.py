@@ -1,0 +1,75 @@
+"""A reader of Neptune's offline records that does not use Neptune, and what the trainings of the tests share."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def recipe(data: Path) -> dict[str, Any]:
+    size = {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 2, "warmup_epochs": 0}
+    rest = {"workers": 0, "device": "cpu", "verbose": False, "plots": True, "plugins": "neptune"}
+    return {"data": str(data), **size, **rest}
+
+
+def digest(trainer: Any) -> str:
+    total = hashlib.sha256()
+    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
+        total.update(key.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def records(save_dir: Path) -> list[Path]:
+    return sorted((save_dir / ".neptune" / "offline").glob("run__*"), key=lambda path: path.stat().st_ctime_ns)
+
+
+class Record:
+    """The operations in the directory of one offline run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        decoder, self.operations = json.JSONDecoder(), []
+        for path in sorted(folder.glob("data-*.log"), key=lambda path: int(path.stem.removeprefix("data-"))):
+            text = path.read_text().strip()
+            while text:
+                item, end = decoder.raw_decode(text)
+                self.operations.append(item["obj"])
+                text = text[end:].lstrip()
+        self.kinds = {operation["type"] for operation in self.operations}
+
+    def of(self, kind: str) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for operation in self.operations:
+            if operation["type"] == kind:
+                found.setdefault("/".join(operation["path"]), []).append(operation)
+        return found
+
+    def values(self) -> dict[str, Any]:
+        kinds = ("AssignString", "AssignInt", "AssignFloat", "AssignBool")
+        return {key: items[-1]["value"] for kind in kinds for key, items in self.of(kind).items()}
+
+    def series(self) -> dict[str, list[tuple[float, float]]]:
+        return {
+            key: [(value["step"], value["value"]) for item in items for value in item["values"]]
+            for key, items in self.of("LogFloats").items()
+        }
+
+    def uploads(self) -> dict[str, list[Path]]:
+        return {
+            key: [Path(item["file_path"] or self.folder / "upload_path" / item["tmp_file_name"]) for item in items]
+            for key, items in self.of("UploadFile").items()
+        }
+
+
+def expect_as_in_csv(series: dict[str, list[tuple[float, float]]], trainer: Any) -> None:
+    """Compare every number with ``results.csv``, which has six significant digits."""
+    with Path(trainer.csv).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = [key for key in rows[0] if key not in ("epoch", "time")]
+    assert set(series) == set(columns)
+    for key in columns:
+        assert [step for step, _ in series[key]] == [int(row["epoch"]) for row in rows], key
+        assert [f"{value:.6g}" for _, value in series[key]] == [row[key] for row in rows], key

@@ -1,0 +1,3 @@
+"""Records yolocore trainings for TensorBoard."""
+
+__version__ = "0.1.0"

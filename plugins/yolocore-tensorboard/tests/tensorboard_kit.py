@@ -1,0 +1,58 @@
+"""What the TensorBoard tests share: a training's arguments, hashes and readers."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+
+def recipe(data: Path | str) -> dict[str, Any]:
+    """Return the arguments of a training of two epochs of three batches."""
+    return {
+        "data": str(data),
+        "imgsz": 32,
+        "batch": 4,
+        "nbs": 4,
+        "epochs": 2,
+        "warmup_epochs": 0,
+        "workers": 0,
+        "device": "cpu",
+        "verbose": False,
+        "plots": True,
+        "plugins": "tensorboard",
+    }
+
+
+def digest(trainer: Any) -> str:
+    """Return a hash of the averaged weights."""
+    total = hashlib.sha256()
+    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
+        total.update(key.encode() + tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def results(save_dir: Path) -> dict[int, dict[str, float]]:
+    """Return epoch → column → value of ``results.csv``."""
+    with (save_dir / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {int(row.pop("epoch")): {k: float(v) for k, v in row.items() if k != "time"} for row in rows}
+
+
+def read(save_dir: Path) -> EventAccumulator:
+    """Return everything in the event files of a directory."""
+    everything = EventAccumulator(str(save_dir), size_guidance={"scalars": 0, "images": 0, "tensors": 0, "graph": 0})
+    return everything.Reload()
+
+
+def scalars(record: EventAccumulator) -> dict[str, dict[int, float]]:
+    """Return tag → step → value; a step that is there twice is an error."""
+    found: dict[str, dict[int, float]] = {}
+    for tag in record.Tags()["scalars"]:
+        events = record.Scalars(tag)
+        found[tag] = {event.step: event.value for event in events}
+        assert len(found[tag]) == len(events), f"{tag} has a step twice"
+    return found

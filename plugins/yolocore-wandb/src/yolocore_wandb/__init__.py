@@ -1,0 +1,3 @@
+"""Records yolocore trainings in Weights & Biases."""
+
+__version__ = "0.1.0"
