@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
+
+DISTRIBUTIONS = sorted(path.parent.name for path in Path("plugins").glob("*/pyproject.toml"))
+TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -15,8 +19,14 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["tests"]
 
 
+def keep_bytecode(session: nox.Session) -> None:
+    """Let Python keep what it compiled, wherever the machine says otherwise: every process imports torch."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """Install this checkout with ``extras`` at the versions of constraints.txt."""
+    keep_bytecode(session)
     session.install("-c", "constraints.txt", "-e", f".[{','.join(extras)}]" if extras else ".")
 
 
@@ -34,15 +44,38 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "worksteal"]))
 
 
-@nox.session
+def build_wheels(session: nox.Session, *names: str) -> list[str]:
+    """Build the core and the distributions ``names`` of plugins/ as wheels; return how to install them, for tests."""
+    target = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in (".", *(f"plugins/{name}" for name in names)):
+        session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), folder, external=True, silent=True)
+    return [f"{wheel}[test]" for wheel in sorted(target.glob("*.whl"))]
+
+
+def install_wheels(session: nox.Session, *names: str) -> None:
+    """Install the core and the distributions ``names`` from wheels, at the versions of plugins/constraints.txt."""
+    keep_bytecode(session)
+    fresh = [option for name in ("yolocore", *names) for option in ("--reinstall-package", name)]
+    session.install("-c", "plugins/constraints.txt", *fresh, *build_wheels(session, *names))
+
+
+@nox.session(venv_backend="uv")
 def plugins(session: nox.Session) -> None:
-    """Run the suites of the distributions under plugins/, all in one environment with the real tools."""
-    folders = sorted(p.parent for p in Path("plugins").glob("*/pyproject.toml"))
-    editable = [argument for folder in folders for argument in ("-e", f"./{folder}[test]")]
-    session.install("-e", ".[test]", *editable)
-    for folder in folders:
-        if any((folder / "tests").glob("test_*.py")):
-            session.run("pytest", "-q", str(folder / "tests"), *session.posargs)
+    """Run the suites of all distributions under plugins/, from wheels, in one environment with the real tools."""
+    install_wheels(session, *DISTRIBUTIONS)
+    for name in DISTRIBUTIONS:
+        session.run("pytest", "-q", *TWO_AT_A_TIME, f"plugins/{name}/tests", *session.posargs)
+    session.run("pytest", "-q", "plugins/tests", *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+@nox.parametrize("name", DISTRIBUTIONS)
+def alone(session: nox.Session, name: str) -> None:
+    """Run the suite of one distribution, from wheels, in an environment without the others."""
+    needed = nox.project.load_toml(f"plugins/{name}/pyproject.toml")["project"]["dependencies"]
+    install_wheels(session, name, *(line for line in needed if line.startswith("yolocore-")))
+    session.run("pytest", "-q", *TWO_AT_A_TIME, f"plugins/{name}/tests", *session.posargs)
 
 
 @nox.session

@@ -101,6 +101,7 @@ def test_report_counts_calls_and_time(make_manager, component):
     assert (slow.calls, slow.errors, slow.reason) == (3, 0, "")
     assert slow.hooks == ("on_train_batch_end", "on_val_end")
     assert 30 <= slow.total_ms < 3000
+    assert slow.hook_ms == {"on_train_batch_end": slow.total_ms}
     assert "csv" not in manager.summary()
 
 

@@ -48,7 +48,7 @@ class Guard:
             self.switch_off(plugin, hook, error)
         finally:
             plugin.calls += 1
-            plugin.seconds += perf_counter() - started
+            plugin.seconds[hook] = plugin.seconds.get(hook, 0.0) + perf_counter() - started
             if not plugin.builtin:
                 self.watchdog.leave(previous)
 

@@ -175,7 +175,7 @@ class HookManager:
     def summary(self) -> str:
         """Return the report for the end of a run: a line per plugin, built-ins left out."""
         return "\n".join(
-            f"{plugin.label}: {plugin.state}, {plugin.calls} calls, {plugin.seconds * 1000:.1f} ms, "
+            f"{plugin.label}: {plugin.state}, {plugin.calls} calls, {plugin.total_seconds * 1000:.1f} ms, "
             f"{plugin.errors} errors{f'; {plugin.reason}' if plugin.reason else ''}"
             for plugin in self._plugins
             if not plugin.builtin

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 State = Literal["active", "blocked", "broken", "off"]
 
@@ -23,6 +26,7 @@ class PluginReport:
         calls: handlers called.
         total_ms: time spent in them, milliseconds.
         errors: exceptions it raised.
+        hook_ms: the same time by hook.
     """
 
     name: str
@@ -34,6 +38,7 @@ class PluginReport:
     calls: int = 0
     total_ms: float = 0.0
     errors: int = 0
+    hook_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +55,13 @@ class Plugin:
     faulty: bool = False
     hooks: tuple[str, ...] = ()
     calls: int = 0
-    seconds: float = field(default=0.0)
+    seconds: dict[str, float] = field(default_factory=dict)
     errors: int = 0
+
+    @property
+    def total_seconds(self) -> float:
+        """Time spent in all of its hooks."""
+        return sum(self.seconds.values())
 
     @property
     def label(self) -> str:
@@ -72,6 +82,7 @@ class Plugin:
             self.reason,
             self.hooks,
             self.calls,
-            round(self.seconds * 1000, 3),
+            round(self.total_seconds * 1000, 3),
             self.errors,
+            {hook: round(seconds * 1000, 3) for hook, seconds in self.seconds.items()},
         )

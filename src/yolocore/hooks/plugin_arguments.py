@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from yolocore.errors import ConfigError, PluginError, did_you_mean
 
@@ -82,8 +83,19 @@ def describe_arguments(name: str, target: object) -> list[tuple[str, str, str, s
     model = arguments_model(target)
     rows = []
     for key, field in (model.model_fields if model else {}).items():
-        annotation = field.annotation
-        kind = annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
+        kind = _in_words(field.annotation)
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
         rows.append((f"{name}.{field.alias or key}", kind, default, field.description or ""))
     return rows
+
+
+def _in_words(annotation: Any) -> str:
+    """Return a type as one would write it: ``'online' | 'offline' | None``, ``list[str]``."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " | ".join(map(_in_words, parts))
+    if origin is Literal:
+        return " | ".join(map(repr, parts))
+    if annotation is NoneType:
+        return "None"
+    return annotation.__name__ if inspect.isclass(annotation) and not parts else str(annotation).replace("typing.", "")
