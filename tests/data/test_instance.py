@@ -174,3 +174,55 @@ def test_transform_takes_the_box_around_the_moved_corners() -> None:
     corner = Instances(np.zeros(1, np.float32), np.array([[0, 0, 100, 50]], np.float32))
     corner.transform(projective)
     np.testing.assert_allclose(corner.boxes, [[0, 0, 50, 50]])
+
+
+# --- oriented boxes ---
+
+
+def oriented() -> Instances:
+    corners = np.array([[[10, 10], [30, 10], [30, 20], [10, 20]], [[-10, 0], [10, 0], [10, 40], [-10, 40]]], np.float32)
+    polygons = Polygons.from_list(corners)
+    return Instances(np.array([1, 2], np.float32), polygons.boxes(), polygons, None, corners)
+
+
+def test_areas_of_polygons() -> None:
+    rng = np.random.default_rng(0)
+    outlines = [random_polygon(rng, n) for n in (3, 7, 20)]
+    areas = Polygons.from_list([outlines[0], np.empty((0, 2)), *outlines[1:], np.empty((0, 2))]).areas()
+    want = [cv2.contourArea(o) for o in outlines]
+    np.testing.assert_allclose(areas, [want[0], 0, want[1], want[2], 0], rtol=1e-4)
+    assert Polygons.from_list([]).areas().shape == (0,)
+
+
+def test_corners_move_but_are_never_cut() -> None:
+    objects = oriented()
+    objects.clip(100, 30)
+    assert objects.visible_share().tolist() == [1, pytest.approx(0.375)]
+    assert objects.boxes.tolist() == [[10, 10, 30, 20], [0, 0, 10, 30]]
+    objects.scale(2, 1)
+    objects.shift(1, 1)
+    objects.mirror_x(100)
+    objects.mirror_y(50)
+    assert objects.corners[1].tolist() == [[119, 49], [79, 49], [79, 9], [119, 9]]
+    objects.transform(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], float))
+    assert objects.corners[1].tolist() == [[-49, 119], [-49, 79], [-9, 79], [-9, 119]]
+    assert objects.visible_share().tolist() == [1, pytest.approx(0.375)]
+
+
+def test_corners_are_chosen_copied_and_joined() -> None:
+    objects = oriented()
+    copy = objects.copy()
+    copy.shift(5, 5)
+    assert objects.corners.tolist() == oriented().corners.tolist()
+    assert objects[1].corners.tolist() == [objects.corners[1].tolist()]
+    joined = Instances.concatenate([objects[1], objects])
+    assert joined.corners[:, 0].tolist() == [[-10, 0], [10, 10], [-10, 0]]
+    assert everything().visible_share().tolist() == [1, 1], "others count as whole"
+
+
+def test_an_oriented_box_out_of_sight_has_no_share() -> None:
+    objects = oriented()
+    objects.shift(-200, 0)
+    objects.clip(50, 50)
+    assert objects.visible_share().tolist() == [0, 0]
+    assert len(objects.with_area()) == 0

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MODULES = "ultralytics.nn.modules"
 PLACES = {
     f"{MODULES}.conv": ("Conv", "DWConv", "Concat"),
-    f"{MODULES}.head": ("Detect",),
-    "ultralytics.nn.tasks": ("DetectionModel",),
+    f"{MODULES}.head": ("Detect", "Segment", "Pose", "OBB", "Classify", "v10Detect"),
+    "ultralytics.nn.tasks": ("DetectionModel", "SegmentationModel", "PoseModel", "OBBModel", "ClassificationModel"),
     "ultralytics.utils": ("IterableSimpleNamespace",),
 }
 
@@ -64,12 +64,14 @@ class Foreign:
 
     def disguise(self, module: nn.Module, **state: Any) -> Any:
         """Return ``module`` as an official file holds it: our classes renamed, torch's as they are."""
-        children = OrderedDict((name, self.disguise(child)) for name, child in module._modules.items())
+        children = OrderedDict(
+            (n, None if child is None else self.disguise(child)) for n, child in module._modules.items()
+        )
         if type(module).__module__.startswith("torch."):
             for name, child in children.items():
                 module._modules[name] = child
             return module
-        name = type(module).__name__
+        name = type(module).__name__.replace("V10Detect", "v10Detect")
         if isinstance(module, nn.Upsample):  # ours is a subclass, official files hold torch's
             return nn.Upsample(None, 2, "nearest")
         place = next((p for p, names in PLACES.items() if name in names), f"{MODULES}.block")

@@ -303,7 +303,7 @@ def test_head_task():
         ),
         (tiny(nc=0), "number of classes is 0"),
         (tiny(nc=None), "number of classes is None"),
-        (tiny(end2end=True), r"layer 3 \(Detect\): end2end"),
+        (tiny(end2end=True, head=[[[2], 1, "OBB", ["nc"]]]), r"layer 3 \(OBB\): end2end"),
         (tiny(scales={"n": [1, 1]}, scale="n"), "three positive numbers"),
         (tiny(scales={"n": [1, 1, float("nan")]}, scale="n"), "three positive numbers"),
         (tiny(scales={"n": [1, 1, 64]}, scale="q"), "scale 'q' is not among its scales n"),

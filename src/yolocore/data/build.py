@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
-from yolocore.data.augment.format import Formatter, format_detect
+from yolocore.data.augment.format import formatter_for
+from yolocore.data.classify import ClassificationDataset
 from yolocore.data.dataset import YOLODataset
 from yolocore.data.images import MAX_PIXELS
 from yolocore.data.loader import EpochLoader
 from yolocore.data.scan import scan
+from yolocore.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yolocore.data.augment.format import Formatter
     from yolocore.data.augment.pipeline import Transform
+    from yolocore.data.base import BaseDataset
 
 VAL_PAD = 0.5
 SPLITS = ("train", "val", "test")
@@ -33,7 +38,7 @@ def build_dataset(
     rect: bool | None = None,
     imgsz: int | None = None,
     seed: int | None = None,
-    formatter: Formatter = format_detect,
+    formatter: Formatter | None = None,
     transforms: Sequence[Transform] = (),
     max_pixels: int = MAX_PIXELS,
 ) -> YOLODataset:
@@ -50,7 +55,7 @@ def build_dataset(
         rect: rectangular batches; None: ``args.rect`` for training, True for validation.
         imgsz: overrides ``args.imgsz``.
         seed: overrides ``args.seed``.
-        formatter: last step, by default that of detection.
+        formatter: last step; None: that of ``args.task``, with its ``mask_ratio`` and ``overlap_mask``.
         transforms: transforms of plugins.
         max_pixels: limit of the decoder, a setting.
 
@@ -80,11 +85,65 @@ def build_dataset(
         data=info,
         seed=args.seed if seed is None else seed,
         cache=args.cache,
-        formatter=formatter,
+        formatter=formatter or _formatter(args),
         transforms=transforms,
         strict=args.strict,
         max_pixels=max_pixels,
     )
+
+
+def build_classification_dataset(
+    info: Mapping[str, Any],
+    split: str,
+    args: Any,
+    *,
+    mode: Literal["train", "val"] = "train",
+    imgsz: int | None = None,
+    seed: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> ClassificationDataset:
+    """Check one split of a classification set and make its dataset.
+
+    Args:
+        info: the parsed description (`DatasetInfo`).
+        split: ``train``, ``val`` or ``test``.
+        args: the configuration; imgsz, seed, cache, classes, single_cls, fraction, strict, crop_fraction and, for
+            training, the augmentations are read from it. ``fraction`` takes as much of every class.
+        mode: ``train`` augments and honours ``fraction``; ``val`` takes the centre of each image.
+        imgsz: overrides ``args.imgsz``.
+        seed: overrides ``args.seed``.
+        max_pixels: limit of the decoder, a setting.
+
+    Raises:
+        DataError: no usable image; with ``strict`` any image that is damaged.
+    """
+    train = mode == "train"
+    store, _ = scan(info, split, task="classify", strict=args.strict, max_pixels=max_pixels)
+    if args.classes:
+        store = store.select(np.flatnonzero(np.isin(store.cls, args.classes)))
+        if not len(store):
+            raise DataError(f"{split}: no image of the classes {args.classes} in {', '.join(info[split][:3])}")
+    part = _part(args.fraction, split, train=train)
+    if part != 1.0:  # the images are sorted by class: take them at equal distances
+        count = min(max(round(part * len(store)) if isinstance(part, float) else part, 1), len(store))
+        store = store.select(np.arange(count) * len(store) // max(count, 1))
+    if args.single_cls:
+        store = store.merge_classes()
+    return ClassificationDataset(
+        store,
+        imgsz=args.imgsz if imgsz is None else imgsz,
+        args=args,
+        augment=train,
+        crop_fraction=args.crop_fraction,
+        seed=args.seed if seed is None else seed,
+        cache=args.cache,
+        strict=args.strict,
+        max_pixels=max_pixels,
+    )
+
+
+def _formatter(args: Any) -> Formatter:
+    return formatter_for(args.task, mask_ratio=args.mask_ratio, overlap_mask=args.overlap_mask)
 
 
 def _part(fraction: float | list[float], split: str, *, train: bool) -> float:
@@ -115,7 +174,7 @@ def effective_workers(workers: int, batches: int, world_size: int = 1, device: s
 
 
 def build_loader(
-    dataset: YOLODataset,
+    dataset: BaseDataset,
     batch: int,
     workers: int = 0,
     *,

@@ -65,7 +65,7 @@ def default_budget(processes: int = 1) -> int:
 
 
 class ImageStore:
-    """Images of a dataset, decoded and with the long side resized (bilinear) to ``imgsz``.
+    """Images of a dataset, decoded and, unless ``imgsz`` is None, with the long side resized (bilinear) to it.
 
     A bounded store of the images used last is always on, because a mosaic needs four images a sample.
     ``cache`` "ram" or True decodes everything once, before workers start, so that forked workers share the
@@ -75,7 +75,7 @@ class ImageStore:
     Args:
         files: paths of the images.
         shapes: (N, 2) height and width of the upright images.
-        imgsz: long side of the resized images in pixels.
+        imgsz: long side of the resized images in pixels; None keeps their size.
         cache: False, True, "ram" or "disk".
         budget: bytes of the bounded store; None chooses `default_budget`.
         max_pixels: limit of the decoder.
@@ -85,7 +85,7 @@ class ImageStore:
         self,
         files: Sequence[str],
         shapes: NDArray[np.integer],
-        imgsz: int,
+        imgsz: int | None,
         *,
         cache: CacheMode = False,
         budget: int | None = None,
@@ -95,7 +95,7 @@ class ImageStore:
         self.imgsz = imgsz
         self.max_pixels = max_pixels
         self.originals = [(int(h), int(w)) for h, w in shapes]
-        self.sizes = [resized_shape(shape, imgsz) for shape in self.originals]
+        self.sizes = self.originals if imgsz is None else [resized_shape(shape, imgsz) for shape in self.originals]
         self.budget = default_budget() if budget is None else budget
         self._recent: OrderedDict[int, Image] = OrderedDict()
         self._held = 0

@@ -10,9 +10,9 @@ import torch
 
 from yolocore.data.augment.format import format_detect
 from yolocore.data.augment.pipeline import TrainPipeline, plain
+from yolocore.data.base import BadSampleError, BaseDataset
 from yolocore.data.cache import ImageStore
-from yolocore.data.images import MAX_PIXELS, ImageFault
-from yolocore.errors import DataError
+from yolocore.data.images import MAX_PIXELS
 from yolocore.utils.instance import Instances, Polygons
 
 if TYPE_CHECKING:
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
     from yolocore.data.cache import CacheMode
     from yolocore.data.labels import LabelStore
 
+__all__ = ["BadSampleError", "YOLODataset", "pixel_boxes", "rect_shapes"]
+
 LOGGER = logging.getLogger(__name__)
-BAD_SHARE = 0.01
-REPLACEMENTS = 100
-
-
-class BadSampleError(DataError):
-    """Too many images could not be decoded during the run."""
 
 
 def rect_shapes(shapes: NDArray[np.integer], batch: int, imgsz: int, stride: int, pad: float) -> NDArray[np.int64]:
@@ -61,8 +57,8 @@ def pixel_boxes(store: LabelStore, sizes: Sequence[tuple[int, int]]) -> NDArray[
     return np.asarray(boxes * np.repeat(hw[:, [1, 0, 1, 0]], np.diff(store.offsets), axis=0), np.float32)
 
 
-class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Map-style dataset; a sample depends on (seed, epoch, index) and on nothing else.
+class YOLODataset(BaseDataset):
+    """The samples of a dense task, see `BaseDataset`.
 
     Args:
         store: labels and paths; reordered by aspect ratio when ``rect``.
@@ -73,7 +69,7 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         batch_size: images a rectangular batch.
         stride: rectangular sides are multiples of it.
         pad: strides added to rectangular sides.
-        task: name of the task.
+        task: name of the task; ``obb`` takes the four points of every polygon as corners of an oriented box.
         data: the dataset description; ``flip_idx`` is read from it.
         seed: same on every rank.
         cache: see `ImageStore`.
@@ -112,20 +108,15 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
             store = store.select(np.argsort(store.shapes[:, 0] / store.shapes[:, 1]))
             self.shapes = rect_shapes(store.shapes, batch_size, imgsz, stride, pad)
             self.batch_size = batch_size
-        self.store = store
+        images = ImageStore(store.im_files, store.shapes, imgsz, cache=cache, max_pixels=max_pixels)
+        super().__init__(store, images, augment=augment, seed=seed, strict=strict)
         self.imgsz = imgsz
-        self.augment = augment
         self.rect = rect
+        self.mixing = not rect
         self.task = task
         self.data = dict(data or {})
-        self.seed = seed
-        self.strict = strict
         self.formatter = formatter
         self.bgr = float(getattr(args, "bgr", 0.0)) if augment else 0.0
-        self.epoch = 0
-        self.mixing = not rect
-        self.bad: dict[str, str] = {}
-        self.images = ImageStore(store.im_files, store.shapes, imgsz, cache=cache, max_pixels=max_pixels)
         self._boxes = pixel_boxes(store, self.images.sizes)
         self.pipeline = None
         if augment and args is not None:
@@ -135,18 +126,6 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
                 LOGGER.warning("fliplr=0: the dataset has no flip_idx, which names the mirrored keypoints.")
                 self.pipeline.fliplr = 0.0
 
-    def __len__(self) -> int:
-        return len(self.store)
-
-    @property
-    def im_files(self) -> list[str]:
-        """Paths of the images in the order of the samples."""
-        return self.store.im_files
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch the samples are drawn for."""
-        self.epoch = epoch
-
     def close_mosaic(self) -> None:
         """Leave out mosaic, copy-paste, mixup and cutmix from now on."""
         self.mixing = False
@@ -154,13 +133,6 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
     def size(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the resized image, without decoding it."""
         return self.images.sizes[index]
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Return the resized image, BGR uint8 (h, w, 3), read-only."""
-        try:
-            return self.images[index]
-        except ImageFault as fault:
-            raise _BadImage(index, str(fault)) from fault
 
     def instances(self, index: int) -> Instances:
         """Return the objects of an image in pixels of the resized image, clipped to it."""
@@ -172,60 +144,22 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
             cuts = store.seg_offsets[low : high + 1]
             points = store.seg_points[cuts[0] : cuts[-1]] * np.array((w, h), np.float32)
             instances.polygons = Polygons(points, cuts - cuts[0])
+        if self.task == "obb":
+            instances.corners = np.array(instances.segments, np.float32).reshape(-1, 4, 2)
         if store.keypoints is not None:
             instances.keypoints = store.keypoints[low:high] * np.array((w, h, 1), np.float32)
         if instances.polygons or instances.keypoints is not None:
             instances.clip(w, h)
         return instances
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return the items of one image for the current epoch; see `collate` for their shapes.
-
-        An image that cannot be decoded is replaced by another one and counted.
-
-        Raises:
-            BadSampleError: more than 1 % of the images (and more than one) cannot be decoded, or ``strict``.
-        """
-        index = range(len(self))[index]
-        target, tries = index, 0
-        while True:
-            rng = np.random.default_rng([self.seed, self.epoch, index, *([tries] if tries else [])])
-            try:
-                return self._sample(target, self.shape_of(index), rng)
-            except _BadImage as bad:
-                self.count_bad({self.im_files[bad.index]: str(bad)})
-                tries += 1
-                if tries > REPLACEMENTS:
-                    raise BadSampleError(f"{REPLACEMENTS} images in a row cannot be decoded. Last: {bad}") from bad
-                if bad.index == target:
-                    target = int(rng.integers(len(self)))
-
     def shape_of(self, index: int) -> tuple[int, int]:
         """Return (height, width) of the finished sample."""
         h, w = self.shapes[index // self.batch_size].tolist()
         return h, w
 
-    def count_bad(self, files: Mapping[str, str]) -> None:
-        """Note images that could not be decoded, path to reason, and log each once.
-
-        Raises:
-            BadSampleError: they are more than one and more than 1 % of the dataset, or ``strict``.
-        """
-        for file, reason in files.items():
-            if file not in self.bad:
-                LOGGER.warning("%s: another sample takes its place.", reason)
-                self.bad[file] = reason
-        allowed = 0 if self.strict else max(int(BAD_SHARE * len(self)), 1)
-        if len(self.bad) > allowed:
-            reasons = "\n  ".join(list(self.bad.values())[:10])
-            raise BadSampleError(
-                f"{len(self.bad)} of {len(self)} images cannot be decoded any more; at most {allowed} "
-                f"{'is' if allowed == 1 else 'are'} replaced{' with strict=True' if self.strict else ''}. "
-                f"Check the storage, or take the files out of the dataset:\n  {reasons}"
-            )
-
-    def _sample(self, index: int, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, Any]:
+    def _sample(self, target: int, place: int, rng: np.random.Generator) -> dict[str, Any]:
         """Make, format and describe one sample."""
+        index, shape = target, self.shape_of(place)
         original, resized = self.images.originals[index], self.images.sizes[index]
         ratio: tuple[Any, Any] = (resized[0] / original[0], resized[1] / original[1])
         if self.pipeline is None:
@@ -246,10 +180,11 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Join the items of images of one shape into a batch of B images with M objects.
 
         Returns:
-            ``img`` (B, 3, H, W) uint8 RGB; float32 ``cls`` (M, 1), ``bboxes`` (M, 4) xywh normalised and
-            ``batch_idx`` (M,), the image of every object; tuples of B: ``im_file``, ``ori_shape`` and
-            ``resized_shape`` (h, w), ``ratio_pad``: (rh, rw) in training, ((rh, rw), (pad_x, pad_y)) in
-            validation. Tensors that a task adds are joined along their first axis.
+            ``img`` (B, 3, H, W) uint8 RGB; float32 ``cls`` (M, 1), ``bboxes`` (M, 4) xywh normalised, for obb
+            (M, 5) with the angle in radians, and ``batch_idx`` (M,), the image of every object; tuples of B:
+            ``im_file``, ``ori_shape`` and ``resized_shape`` (h, w), ``ratio_pad``: (rh, rw) in training,
+            ((rh, rw), (pad_x, pad_y)) in validation. Tensors that a task adds are joined along their first
+            axis: ``masks`` (B, h, w) or (M, h, w), see `format_segment`; ``keypoints`` (M, K, 3).
         """
         batch: dict[str, Any] = {}
         for key, first in samples[0].items():
@@ -263,11 +198,3 @@ class YOLODataset(torch.utils.data.Dataset[dict[str, Any]]):
         counts = [len(sample["batch_idx"]) for sample in samples]
         batch["batch_idx"] = torch.from_numpy(np.repeat(np.arange(len(samples), dtype=np.float32), counts))
         return batch
-
-
-class _BadImage(Exception):  # noqa: N818 - a signal between two methods
-    """The image ``index`` cannot be decoded."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yolocore.data.dataset import YOLODataset
+    from yolocore.data.base import BaseDataset
 
     Batch = dict[str, Any]
     Answer = tuple[Batch, dict[str, str]]
@@ -67,7 +67,7 @@ class EpochLoader:
 
     def __init__(
         self,
-        dataset: YOLODataset,
+        dataset: BaseDataset,
         batch: int,
         workers: int = 0,
         *,
@@ -268,7 +268,7 @@ class _Requests(Sampler[Request]):
 class _Batches(Dataset[Any]):
     """Runs in the workers: answers a request with a finished batch and the images found bad meanwhile."""
 
-    def __init__(self, dataset: YOLODataset, watch: Watch) -> None:
+    def __init__(self, dataset: BaseDataset, watch: Watch) -> None:
         self.dataset = dataset
         self.watch = watch
         self.told = 0

@@ -1,1 +1,4 @@
-"""The arithmetic that deserves a GPU kernel: ``reference`` is the truth, ``dispatch`` picks an implementation."""
+"""The arithmetic that deserves a GPU kernel.
+
+``reference`` (boxes), ``rotated``, ``masks`` and ``keypoints`` are the truth, ``dispatch`` picks an implementation.
+"""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from yolocore.errors import ConfigError
+from yolocore.kernels.rotated import nms_rotated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ def non_max_suppression(
     max_det: int = 300,
     max_nms: int = 30000,
     nc: int = 0,
+    rotated: bool = False,
 ) -> list[Tensor]:
     """Turn decoded predictions into detections. There is no time limit: the result never depends on the machine.
 
@@ -49,10 +51,12 @@ def non_max_suppression(
         multi_label: a location may give one box for each class above ``conf``, not only its best.
         max_det: boxes kept for each image.
         max_nms: candidates considered for each image, the best first.
-        nc: number of classes; 0 takes every row after the fourth for a class.
+        nc: number of classes; 0 takes every row after the fourth for a class, but the last of rotated boxes.
+        rotated: the first extra row is an angle in radians; boxes overlap by ProbIoU.
 
     Returns:
-        For each image (N, 6 + extras): x1, y1, x2, y2 in pixels, score, class, extras; best score first.
+        For each image (N, 6 + extras): x1, y1, x2, y2 in pixels, score, class, extras; best score first. Rotated
+        boxes stay centre x, centre y, width, height.
 
     Raises:
         ConfigError: a threshold lies outside [0, 1].
@@ -60,7 +64,7 @@ def non_max_suppression(
     for name, value in (("conf", conf), ("iou", iou)):
         if not 0 <= value <= 1:
             raise ConfigError(f"{name}={value} is not allowed: a number from 0 to 1 is, such as {name}=0.5.")
-    nc = nc or prediction.shape[1] - 4
+    nc = nc or prediction.shape[1] - 4 - rotated
     scores = prediction[:, 4 : 4 + nc]  # (B, nc, A)
     if multi_label and nc > 1:
         image, cls, location = (scores > conf).nonzero(as_tuple=True)  # (P)
@@ -74,7 +78,9 @@ def non_max_suppression(
     counts = torch.bincount(image, minlength=len(prediction)).tolist()
     parts = zip(prediction, location.split(counts), cls.split(counts), score.split(counts), strict=True)
     gap = 0.0 if agnostic else CLASS_OFFSET
-    return [_suppress(*part, iou=iou, gap=gap, max_det=max_det, max_nms=max_nms, nc=nc) for part in parts]
+    return [
+        _suppress(*part, iou=iou, gap=gap, max_det=max_det, max_nms=max_nms, nc=nc, rotated=rotated) for part in parts
+    ]
 
 
 def _suppress(
@@ -88,6 +94,7 @@ def _suppress(
     max_det: int,
     max_nms: int,
     nc: int,
+    rotated: bool,
 ) -> Tensor:
     """Return the detections of one image; ``rows`` (4 + nc + extras, A), the candidates' other arguments (P).
 
@@ -96,9 +103,15 @@ def _suppress(
     available = min(len(score), max_nms)
     for size in (FIRST_BLOCK, available):
         chosen = _best(score, min(size, available))  # (P')
-        boxes = _corners(rows[:4, location[chosen]])
+        xywh = rows[:4, location[chosen]]  # (4, P')
+        boxes = xywh.T if rotated else _corners(xywh)
         # float64: in float32 the planes of high classes would round boxes to sixteenths of a pixel
-        planes = boxes.double() + (cls[chosen] * gap)[:, None]
+        planes, shift = boxes.double(), (cls[chosen] * gap)[:, None]
+        if rotated:
+            angle = rows[4 + nc, location[chosen], None].double()
+            planes = torch.cat((planes[:, :2] + shift, planes[:, 2:], angle), 1)  # (P', 5)
+        else:
+            planes = planes + shift  # (P', 4)
         kept = _first_kept(planes, score[chosen].double(), iou, max_det)
         if len(kept) >= max_det or len(chosen) == available:
             break
@@ -110,15 +123,16 @@ def _suppress(
 def _first_kept(boxes: Tensor, scores: Tensor, iou: float, wanted: int) -> Tensor:
     """Return the first ``wanted`` indices that suppression keeps of boxes in order of their scores.
 
-    Goes through them in blocks that grow, and takes only the kept ones of earlier blocks along: what was suppressed
-    suppresses nothing.
+    Boxes are xyxy (P, 4) or xywhr (P, 5). Goes through them in blocks that grow, and takes only the kept ones of
+    earlier blocks along: what was suppressed suppresses nothing.
     """
+    suppress = nms_rotated if boxes.shape[1] == 5 else nms
     kept = torch.empty(0, dtype=torch.long, device=boxes.device)
     start, size = 0, FIRST_BLOCK
     while start < len(boxes) and len(kept) < wanted:
         stop = min(start + size, len(boxes))
         tried = torch.cat((kept, torch.arange(start, stop, device=boxes.device)))
-        kept = tried[nms(boxes[tried], scores[tried], iou)]
+        kept = tried[suppress(boxes[tried], scores[tried], iou)]
         start = size = stop
     return kept[:wanted]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
 from yolocore.kernels.reference import bbox_ciou
+from yolocore.kernels.rotated import in_rboxes, probiou
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ class Targets(NamedTuple):
     """The M objects of a batch, in one list.
 
     Attributes:
-        boxes: (M, 4) xyxy in pixels.
+        boxes: (M, 4) xyxy in pixels; (M, 5) xywhr for rotated boxes.
         cls: (M) class indices.
         image: (M) index of the image in the batch.
     """
@@ -83,17 +84,19 @@ class TaskAlignedAssigner(nn.Module):
         image = targets.image[target]
         overlap = self.overlap(targets.boxes[target], boxes[image, point]).clamp_(min=0)  # (P)
         score = logits[image, targets.cls[target], point].sigmoid()  # (P)
-        alignment = score.pow(self.alpha) * overlap.pow(self.beta)
+        alignment = (score.pow(self.alpha) * overlap.pow(self.beta)).to(boxes.dtype)
+        # of candidates that do not suit at all the first are taken, on every device: they train masks and keypoints
+        alignment = torch.where(alignment > 0, alignment, point / (-2.0 * inside.shape[1]))
         overlaps = torch.zeros(inside.shape, dtype=boxes.dtype, device=boxes.device)
         overlaps[target, point] = overlap
         alignments = torch.full_like(overlaps, -1.0)
-        alignments[target, point] = alignment.to(boxes.dtype)
+        alignments[target, point] = alignment
 
         best, location = alignments.topk(min(self.topk, inside.shape[1]), 1)  # (M, K)
         overlap = overlaps.gather(1, location)  # (M, K)
         place = location + targets.image[:, None] * inside.shape[1]
-        assigned = self._settle(best >= 0, place, overlap, logits.shape[0] * inside.shape[1])
-        best, overlap = best * assigned, overlap * assigned
+        assigned = self._settle(best > -1, place, overlap, logits.shape[0] * inside.shape[1])
+        best, overlap = best.clamp(min=0) * assigned, overlap * assigned
         scale = overlap.amax(1, keepdim=True) / (best.amax(1, keepdim=True) + self.eps)  # (M, 1)
         return Assignment(location, assigned, best * scale)
 
@@ -130,3 +133,22 @@ class TaskAlignedAssigner(nn.Module):
         number = number.masked_fill(~winning, objects)
         first = number.new_full((places,), objects).scatter_reduce_(0, place, number, "amin")
         return (winning & (number == first[place])).view_as(kept)
+
+
+class RotatedAssigner(TaskAlignedAssigner):
+    """The same for rotated boxes: xywhr in place of xyxy, and ProbIoU (arXiv:2106.06072) in place of CIoU.
+
+    Attributes:
+        min_side: an object with a shorter side, in pixels, gets no location.
+    """
+
+    min_side: ClassVar[float] = 2.0
+
+    def candidates(self, points: Tensor, targets: Targets) -> Tensor:
+        """Return (M, A): which locations lie inside which box."""
+        large = (targets.boxes[:, 2:4] >= self.min_side).all(1, keepdim=True)  # (M, 1)
+        return in_rboxes(points, targets.boxes, self.eps) & large
+
+    def overlap(self, target: Tensor, predicted: Tensor) -> Tensor:
+        """Return (P), how well target[i] and predicted[i] agree."""
+        return probiou(target, predicted)

@@ -26,20 +26,30 @@ logger = logging.getLogger(__name__)
 
 LAYERS: Mapping[str, type] = MappingProxyType(
     {
+        "A2C2f": modules.A2C2f,
         "Bottleneck": modules.Bottleneck,
         "C2PSA": modules.C2PSA,
         "C2f": modules.C2f,
+        "C2fCIB": modules.C2fCIB,
         "C3": modules.C3,
         "C3k": modules.C3k,
         "C3k2": modules.C3k2,
+        "CIB": modules.CIB,
+        "Classify": modules.Classify,
         "Concat": modules.Concat,
         "Conv": modules.Conv,
         "DWConv": modules.DWConv,
         "Detect": modules.Detect,
+        "OBB": modules.OBB,
+        "PSA": modules.PSA,
+        "Pose": modules.Pose,
+        "SCDown": modules.SCDown,
         "SPPF": modules.SPPF,
+        "Segment": modules.Segment,
         "nn.Identity": modules.Identity,
         "nn.MaxPool2d": modules.MaxPool2d,
         "nn.Upsample": modules.Upsample,
+        "v10Detect": modules.V10Detect,
     }
 )
 ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(

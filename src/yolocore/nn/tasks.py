@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 from yolocore.errors import ModelError
-from yolocore.nn.losses import DetectionLoss, LossArguments
+from yolocore.nn.losses import (
+    ClassificationLoss,
+    DetectionLoss,
+    EndToEndLoss,
+    LossArguments,
+    OBBLoss,
+    PoseLoss,
+    SegmentationLoss,
+)
 from yolocore.nn.modules import Conv, Detect
 from yolocore.nn.parse import load_model_yaml, parse_model
 from yolocore.utils.torch_utils import dry_run, flops
@@ -27,7 +35,7 @@ class BaseModel(nn.Module):
     """A sequence of layers with skip connections, ended by a head.
 
     Args:
-        cfg: name or path of a model file, or its content.
+        cfg: name or path of a model file, or its content; None takes the class's ``default_cfg``.
         ch: channels of the image; a count in the model file is overruled by a value other than 3.
         nc: number of classes; None takes the file's.
         verbose: log a summary.
@@ -45,19 +53,20 @@ class BaseModel(nn.Module):
     """
 
     task: ClassVar[str] = "detect"
+    default_cfg: ClassVar[str] = "yolo11n.yaml"
     bn_eps: ClassVar[float] = 1e-3
     bn_momentum: ClassVar[float] = 0.03
 
     def __init__(
         self,
-        cfg: str | Path | Mapping[str, Any] = "yolo11n.yaml",
+        cfg: str | Path | Mapping[str, Any] | None = None,
         ch: int = 3,
         nc: int | None = None,
         verbose: bool = True,
         registry: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.yaml: dict[str, Any] = load_model_yaml(cfg) if isinstance(cfg, str | Path) else dict(cfg)
+        self.yaml: dict[str, Any] = self.description(cfg)
         if ch == 3:
             ch = self.yaml.get("channels") or self.yaml.get("ch") or ch
         if nc is not None and nc != self.yaml.get("nc"):
@@ -76,10 +85,21 @@ class BaseModel(nn.Module):
         if verbose:
             self.info()
 
+    @classmethod
+    def description(cls, cfg: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the content of a model file, read if need be, as a dict of its own."""
+        cfg = cls.default_cfg if cfg is None else cfg
+        return load_model_yaml(cfg) if isinstance(cfg, str | Path) else dict(cfg)
+
     @property
     def head(self) -> Any:
         """The last layer."""
         return self.model[-1]
+
+    @property
+    def end2end(self) -> bool:
+        """Whether evaluation gives detections (B, max_det, 6), xyxy, score, class, that need no suppression."""
+        return bool(getattr(self.head, "end2end", False))
 
     # ------------------------------------------------------------------------------------------------------ running
 
@@ -164,7 +184,8 @@ class BaseModel(nn.Module):
         index = {name: i for i, name in names.items()}
         pairs = [(i, index[name]) for i, name in self.names.items() if name in index]
         result = {}
-        for name in self.head.class_tensors() if isinstance(self.head, Detect) else ():
+        class_tensors = getattr(self.head, "class_tensors", tuple)  # a stranger's head need not name any
+        for name in class_tensors():
             key = f"model.{len(self.model) - 1}.{name}"
             theirs = source.get(key)
             if theirs is None or theirs.shape[1:] != own[key].shape[1:]:
@@ -215,20 +236,97 @@ class BaseModel(nn.Module):
         """Return the pixels per cell of each input of the head, which is told, too."""
         head = self.head
         if not isinstance(head, Detect):
-            return torch.ones(1)
+            return torch.ones(1, device="cpu")
         side = 128
         raw = dry_run(self, side, side)[1]
-        stride = torch.tensor([side / f.shape[-2] for f in raw["feats"]])
+        stride = torch.tensor([side / f.shape[-2] for f in raw["feats"]], device="cpu")  # also of a meta network
         head.stride.copy_(stride)
         head.initialise_biases()
         return stride
 
 
 class DetectionModel(BaseModel):
-    """Finds boxes: training gives the raw outputs, evaluation (decoded (B, 4 + nc, A), raw outputs)."""
+    """Finds boxes: training gives the raw outputs, evaluation (decoded, raw outputs).
+
+    ``decoded`` is (B, 4 + nc, A), or, of an end-to-end head, the detections (B, max_det, 6).
+    """
 
     task: ClassVar[str] = "detect"
 
     def init_criterion(self) -> Any:
         """Return the detection loss; override it to train with a loss of your own."""
-        return DetectionLoss(self)
+        return EndToEndLoss(self) if self.end2end else DetectionLoss(self)
+
+
+class SegmentationModel(DetectionModel):
+    """Finds boxes and masks: see :class:`yolocore.nn.modules.Segment`."""
+
+    task: ClassVar[str] = "segment"
+    default_cfg: ClassVar[str] = "yolo11n-seg.yaml"
+
+    def init_criterion(self) -> Any:
+        """Return the task's loss; override it to train with a loss of your own."""
+        return SegmentationLoss(self)
+
+
+class PoseModel(DetectionModel):
+    """Finds boxes and keypoints: see :class:`yolocore.nn.modules.Pose`.
+
+    Args:
+        cfg: as for :class:`BaseModel`.
+        ch: as for :class:`BaseModel`.
+        nc: as for :class:`BaseModel`.
+        verbose: as for :class:`BaseModel`.
+        registry: as for :class:`BaseModel`.
+        kpt_shape: points and values of each, such as (17, 3); None takes the model file's.
+
+    Attributes:
+        kpt_shape: points and values of each.
+    """
+
+    task: ClassVar[str] = "pose"
+    default_cfg: ClassVar[str] = "yolo11n-pose.yaml"
+
+    def __init__(
+        self,
+        cfg: str | Path | Mapping[str, Any] | None = None,
+        ch: int = 3,
+        nc: int | None = None,
+        verbose: bool = True,
+        registry: Mapping[str, Any] | None = None,
+        kpt_shape: Sequence[int] | None = None,
+    ) -> None:
+        description = self.description(cfg)
+        if kpt_shape is not None and list(kpt_shape) != list(description.get("kpt_shape") or ()):
+            logger.info("keypoints: %s instead of the model file's %s", kpt_shape, description.get("kpt_shape"))
+            description["kpt_shape"] = list(kpt_shape)
+        super().__init__(description, ch, nc, verbose, registry)
+        self.kpt_shape: tuple[int, int] = self.head.kpt_shape
+
+    def init_criterion(self) -> Any:
+        """Return the task's loss; override it to train with a loss of your own."""
+        return PoseLoss(self)
+
+
+class OBBModel(DetectionModel):
+    """Finds rotated boxes: see :class:`yolocore.nn.modules.OBB`."""
+
+    task: ClassVar[str] = "obb"
+    default_cfg: ClassVar[str] = "yolo11n-obb.yaml"
+
+    def init_criterion(self) -> Any:
+        """Return the task's loss; override it to train with a loss of your own."""
+        return OBBLoss(self)
+
+
+class ClassificationModel(BaseModel):
+    """Scores whole pictures: training gives logits (B, nc), evaluation (probabilities, logits)."""
+
+    task: ClassVar[str] = "classify"
+    default_cfg: ClassVar[str] = "yolo11n-cls.yaml"
+    bn_eps: ClassVar[float] = 1e-5
+    bn_momentum: ClassVar[float] = 0.1
+
+    def init_criterion(self) -> Any:
+        """Return the task's loss; override it to train with a loss of your own."""
+        return ClassificationLoss(self)

@@ -68,6 +68,12 @@ _BLOCKS = frozenset(
 )
 _CONVS = frozenset(["Concat", "Conv", "DWConv", "RepConv"])
 _HEADS = frozenset(("Classify", "Detect", "OBB", "OBB26", "Pose", "Pose26", "Segment", "Segment26", "v10Detect"))
+_ACTIVATIONS = frozenset(  # a model file may name any of these
+    (
+        *("CELU", "ELU", "GELU", "Hardswish", "LeakyReLU", "Mish", "PReLU"),
+        *("ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Tanh"),
+    )
+)
 STUBS: Mapping[str, frozenset[str]] = {
     "ultralytics.nn.tasks": frozenset(NETWORKS),
     "ultralytics.nn.modules": _BLOCKS | _CONVS | _HEADS,
@@ -76,7 +82,7 @@ STUBS: Mapping[str, frozenset[str]] = {
     "ultralytics.nn.modules.head": _HEADS,
     "ultralytics.utils": frozenset({"IterableSimpleNamespace"}),
     "ultralytics.yolo.utils": frozenset({"IterableSimpleNamespace"}),
-    "torch.nn.modules.activation": frozenset({"SiLU"}),
+    "torch.nn.modules.activation": _ACTIVATIONS,
     "torch.nn.modules.batchnorm": frozenset({"BatchNorm2d"}),
     "torch.nn.modules.container": frozenset({"ModuleList", "Sequential"}),
     "torch.nn.modules.conv": frozenset({"Conv2d", "ConvTranspose2d"}),

@@ -1,8 +1,8 @@
 """A kit for plugin authors, for use with pytest: ``pytest_plugins = ["yolocore.testing"]``.
 
-Fixtures: a tiny dataset and model for each task (``tiny_detect_dataset``, ``tiny_detect_model``),
-``hook_recorder``, ``no_network``, ``fake_ranks``, ``fake_installation``. And :class:`PluginConformance`, a class
-of tests to subclass::
+Fixtures: a tiny dataset for each task (``tiny_detect_dataset``, ``tiny_segment_dataset``, ``tiny_pose_dataset``,
+``tiny_obb_dataset``, ``tiny_classify_dataset``) and models (``tiny_detect_model``), ``hook_recorder``,
+``no_network``, ``fake_ranks``, ``fake_installation``. And :class:`PluginConformance`, a class of tests to subclass::
 
     from yolocore.testing import PluginConformance
 
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
         hook_recorder,
         no_network,
         plugin_lab,
+        tiny_classify_dataset,
         tiny_detect_dataset,
         tiny_detect_model,
+        tiny_obb_dataset,
+        tiny_pose_dataset,
+        tiny_segment_dataset,
     )
     from yolocore.testing.installation import install_fake
     from yolocore.testing.network import NetworkBlocker
@@ -49,9 +53,13 @@ __all__ = [
     "make_tiny_dataset",
     "no_network",
     "plugin_lab",
+    "tiny_classify_dataset",
     "tiny_detect_dataset",
     "tiny_detect_model",
     "tiny_model",
+    "tiny_obb_dataset",
+    "tiny_pose_dataset",
+    "tiny_segment_dataset",
 ]
 
 _HOMES = {

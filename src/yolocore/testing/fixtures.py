@@ -30,6 +30,30 @@ def tiny_detect_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_segment_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like ``tiny_detect_dataset``, with polygons as labels."""
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny-segment"), "segment")
+
+
+@pytest.fixture(scope="session")
+def tiny_pose_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like ``tiny_detect_dataset``, with 4 keypoints an object."""
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny-pose"), "pose")
+
+
+@pytest.fixture(scope="session")
+def tiny_obb_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like ``tiny_detect_dataset``, with four corners an object."""
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny-obb"), "obb")
+
+
+@pytest.fixture(scope="session")
+def tiny_classify_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of the directory of a classification set: 12 pictures to train, 4 to validate, 32 px, 4 classes."""
+    return make_tiny_dataset(tmp_path_factory.mktemp("tiny-classify"), "classify")
+
+
+@pytest.fixture(scope="session")
 def tiny_detect_model() -> Path:
     """Path of the model file of a detector with strides 8 and 16; its weights are random."""
     return tiny_model("detect")

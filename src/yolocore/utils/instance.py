@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from yolocore.utils.polygons import Polygons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+__all__ = ["BOX_FORMATS", "Bboxes", "Instances", "Polygons"]
 BOX_FORMATS = ("xyxy", "xywh", "ltwh")
 
 
@@ -113,93 +116,6 @@ def _from_xyxy(b: Array, form: str) -> Array:
     return out
 
 
-class Polygons:
-    """One polygon an object, ragged: all points in one array; an object without polygon has none.
-
-    Args:
-        points: (P, 2) float32, x and y.
-        offsets: (N + 1,) int64; object ``i`` owns ``points[offsets[i]:offsets[i + 1]]``.
-    """
-
-    __slots__ = ("offsets", "points")
-
-    def __init__(self, points: Array, offsets: NDArray[np.int64]) -> None:
-        self.points, self.offsets = points, offsets
-
-    @classmethod
-    def from_list(cls, polygons: Sequence[ArrayLike]) -> Self:
-        """Build from one (k, 2) array an object; k may be 0."""
-        arrays = [np.asarray(p, np.float32).reshape(-1, 2) for p in polygons]
-        points = np.concatenate([np.empty((0, 2), np.float32), *arrays])
-        return cls(points, np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int64))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the number of points of every object, (N,)."""
-        return np.diff(self.offsets)
-
-    def to_list(self) -> list[Array]:
-        """Return one (k, 2) view an object."""
-        return np.split(self.points, self.offsets[1:-1]) if len(self) else []
-
-    def select(self, index: NDArray[np.int64]) -> Polygons:
-        """Return the polygons of the objects named by an integer array, in that order."""
-        lengths = self.lengths()[index]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.repeat(self.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Polygons(self.points[rows], offsets)
-
-    def boxes(self) -> Array:
-        """Return the bounding boxes, (N, 4) xyxy; zeros for an object without points."""
-        out = np.zeros((len(self), 4), np.float32)
-        some = self.lengths() > 0
-        if some.any():
-            starts = self.offsets[:-1][some]
-            out[some, :2] = np.minimum.reduceat(self.points, starts, axis=0)
-            out[some, 2:] = np.maximum.reduceat(self.points, starts, axis=0)
-        return out
-
-    def clip(self, width: float, height: float) -> Polygons:
-        """Return the parts inside [0, width] x [0, height].
-
-        Half-plane clipping of Sutherland and Hodgman (1974), exact for the vertices that a border cuts off.
-        """
-        boxes = self.boxes()
-        cut = (boxes < 0).any(1) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
-        if not cut.any():
-            return self
-        parts = self.to_list()
-        for i in np.flatnonzero(cut):
-            for axis, bound in ((0, width), (1, height)):
-                parts[i] = _clip_half(_clip_half(parts[i], axis, 0.0, 1.0), axis, bound, -1.0)
-        return Polygons.from_list(parts)
-
-    @staticmethod
-    def concatenate(items: Sequence[Polygons]) -> Polygons:
-        """Join the polygons of several object lists."""
-        lengths = np.concatenate([p.lengths() for p in items])
-        return Polygons(np.concatenate([p.points for p in items]), np.concatenate([[0], np.cumsum(lengths)]))
-
-
-def _clip_half(points: Array, axis: int, bound: float, sign: float) -> Array:
-    """Keep the part of a closed polygon where ``sign * (coordinate - bound) >= 0``."""
-    inside_by = sign * (points[:, axis] - bound)  # (k,)
-    inside = inside_by >= 0
-    if inside.all():
-        return points
-    if not inside.any():
-        return points[:0]
-    next_by = np.roll(inside_by, -1)
-    crosses = inside != (next_by >= 0)
-    t = inside_by / np.where(crosses, inside_by - next_by, 1.0)
-    crossing = points + t[:, None] * (np.roll(points, -1, axis=0) - points)  # (k, 2)
-    crossing[:, axis] = bound
-    both = np.stack([points, crossing], axis=1).reshape(-1, 2)  # (2k, 2) vertex, crossing, vertex, ...
-    return np.asarray(both[np.stack([inside, crosses], axis=1).reshape(-1)], np.float32)
-
-
 class Instances:
     """The objects of one image: class, box, and where labelled polygon and keypoints. Coordinates are pixels.
 
@@ -208,16 +124,24 @@ class Instances:
         boxes: (N, 4) float32 xyxy.
         polygons: one ragged entry an object, or None when no object of the image has a polygon.
         keypoints: (N, K, 3) float32 x, y, visibility, or None.
+        corners: (N, 4, 2) float32 corners of oriented boxes, or None. They are never cut: where an object leaves
+            the image, its polygon and its upright box show what is left of it, its corners the whole of it.
 
     The methods that move coordinates work in place; those that drop or join objects return a new object.
     """
 
-    __slots__ = ("boxes", "cls", "keypoints", "polygons")
+    __slots__ = ("boxes", "cls", "corners", "keypoints", "polygons")
 
     def __init__(
-        self, cls: Array, boxes: Array, polygons: Polygons | None = None, keypoints: Array | None = None
+        self,
+        cls: Array,
+        boxes: Array,
+        polygons: Polygons | None = None,
+        keypoints: Array | None = None,
+        corners: Array | None = None,
     ) -> None:
         self.cls, self.boxes, self.polygons, self.keypoints = cls, boxes, polygons, keypoints
+        self.corners = corners
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -244,6 +168,7 @@ class Instances:
             self.boxes[rows],
             self.polygons.select(rows) if self.polygons else None,
             None if self.keypoints is None else self.keypoints[rows],
+            None if self.corners is None else self.corners[rows],
         )
 
     def copy(self) -> Instances:
@@ -253,6 +178,7 @@ class Instances:
             self.boxes.copy(),
             Polygons(self.polygons.points.copy(), self.polygons.offsets) if self.polygons else None,
             None if self.keypoints is None else self.keypoints.copy(),
+            None if self.corners is None else self.corners.copy(),
         )
 
     def scale(self, sx: float, sy: float) -> None:
@@ -260,16 +186,16 @@ class Instances:
         self.boxes *= np.array((sx, sy, sx, sy), np.float32)
         if self.polygons:
             self.polygons.points *= np.array((sx, sy), np.float32)
-        if self.keypoints is not None:
-            self.keypoints[..., :2] *= np.array((sx, sy), np.float32)
+        for points in self._fixed():
+            np.multiply(points, np.array((sx, sy), np.float32), out=points)
 
     def shift(self, dx: float, dy: float) -> None:
         """Move everything by (dx, dy) in place."""
         self.boxes += np.array((dx, dy, dx, dy), np.float32)
         if self.polygons:
             self.polygons.points += np.array((dx, dy), np.float32)
-        if self.keypoints is not None:
-            self.keypoints[..., :2] += np.array((dx, dy), np.float32)
+        for points in self._fixed():
+            np.add(points, np.array((dx, dy), np.float32), out=points)
 
     def mirror_x(self, width: float, order: Sequence[int] | None = None) -> None:
         """Mirror left and right inside ``width`` in place.
@@ -281,36 +207,50 @@ class Instances:
         self.boxes[:, [0, 2]] = width - self.boxes[:, [2, 0]]
         if self.polygons:
             self.polygons.points[:, 0] = width - self.polygons.points[:, 0]
-        if self.keypoints is not None:
-            self.keypoints[..., 0] = width - self.keypoints[..., 0]
-            if order is not None:
-                self.keypoints = self.keypoints[:, list(order)]
+        for points in self._fixed():
+            points[..., 0] = width - points[..., 0]
+        if self.keypoints is not None and order is not None:
+            self.keypoints = self.keypoints[:, list(order)]
 
     def mirror_y(self, height: float) -> None:
         """Mirror top and bottom inside ``height`` in place."""
         self.boxes[:, [1, 3]] = height - self.boxes[:, [3, 1]]
         if self.polygons:
             self.polygons.points[:, 1] = height - self.polygons.points[:, 1]
-        if self.keypoints is not None:
-            self.keypoints[..., 1] = height - self.keypoints[..., 1]
+        for points in self._fixed():
+            points[..., 1] = height - points[..., 1]
 
     def transform(self, matrix: NDArray[np.float64]) -> None:
-        """Apply a 3x3 projective matrix in place; a box becomes the box around its four moved corners."""
+        """Apply a 3x3 projective matrix in place; a box becomes the box around its four moved corners.
+
+        An object that the horizon of the matrix crosses reaches to infinity; it becomes a point.
+        """
         if not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1]):
             self.scale(matrix[0, 0], matrix[1, 1])
             self.shift(matrix[0, 2], matrix[1, 2])
             return
         points = self.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+        torn = self._crossed(points.reshape(-1, 4, 2), matrix)
         corners = _project(points, matrix).reshape(-1, 4, 2)  # (N, 4, 2)
         self.boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1).astype(np.float32)
         if self.polygons:
             self.polygons = Polygons(_project(self.polygons.points, matrix), self.polygons.offsets)
-        if self.keypoints is not None:
-            moved = _project(self.keypoints[..., :2].reshape(-1, 2), matrix)
-            self.keypoints[..., :2] = moved.reshape(*self.keypoints.shape[:2], 2)
+        for points in self._fixed():
+            points[...] = _project(points.reshape(-1, 2), matrix).reshape(points.shape)
+        if torn.any():
+            self.boxes[torn] = 0
+            if self.polygons:
+                self.polygons.points[np.repeat(torn, self.polygons.lengths())] = 0
+
+    def _crossed(self, points: Array, matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which objects have corners (N, 4, 2), of the box or their own, on both sides of the horizon."""
+        if self.corners is not None:
+            points = np.concatenate([points, self.corners], axis=1)
+        ahead = points @ matrix[2, :2] + matrix[2, 2] > 0  # (N, 4 or 8)
+        return np.asarray(ahead.any(1) & ~ahead.all(1))
 
     def clip(self, width: float, height: float) -> None:
-        """Cut everything at [0, width] x [0, height] in place.
+        """Cut everything but corners at [0, width] x [0, height] in place.
 
         The box of an object with polygon becomes the box around what is left of the polygon; a keypoint
         outside gets visibility 0.
@@ -325,6 +265,20 @@ class Instances:
             x, y = self.keypoints[..., 0], self.keypoints[..., 1]
             self.keypoints[(x < 0) | (y < 0) | (x > width) | (y > height), 2] = 0
 
+    def visible_share(self) -> Array:
+        """Return for oriented boxes how much of each `clip` has left so far, (N,) from 0 to 1; else ones."""
+        if self.corners is None or self.polygons is None:
+            return np.ones(len(self), np.float32)
+        rows = np.arange(len(self) + 1) * 4
+        whole = Polygons(self.corners.reshape(-1, 2), rows).areas()
+        share = self.polygons.areas() / np.maximum(whole, np.float32(1e-9))
+        return np.where(self.has_polygon(), share, np.float32(0))
+
+    def _fixed(self) -> list[Array]:
+        """Return views (N, K, 2) of the points that have a place in their object: keypoints and corners."""
+        keypoints = [] if self.keypoints is None else [self.keypoints[..., :2]]
+        return keypoints if self.corners is None else [*keypoints, self.corners]
+
     def with_area(self) -> Instances:
         """Return the objects whose box has a positive width and height."""
         keep = (self.boxes[:, 2] > self.boxes[:, 0]) & (self.boxes[:, 3] > self.boxes[:, 1])
@@ -332,16 +286,18 @@ class Instances:
 
     @staticmethod
     def concatenate(items: Sequence[Instances]) -> Instances:
-        """Join the objects of several images; all have keypoints or none has."""
+        """Join the objects of several images; all have keypoints (or corners) or none has."""
         polygons = None
         if any(i.polygons for i in items):
             polygons = Polygons.concatenate([i.polygons or Polygons.from_list([()] * len(i)) for i in items])
         keypoints = [i.keypoints for i in items if i.keypoints is not None]
+        corners = [i.corners for i in items if i.corners is not None]
         return Instances(
             np.concatenate([i.cls for i in items]),
             np.concatenate([i.boxes for i in items]),
             polygons,
             np.concatenate(keypoints) if keypoints else None,
+            np.concatenate(corners) if corners else None,
         )
 
 

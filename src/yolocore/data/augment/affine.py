@@ -23,6 +23,8 @@ MIN_SIDE = 2.0
 MAX_ASPECT = 100.0
 MIN_AREA = 0.1
 MIN_AREA_POLYGON = 0.01
+MIN_VISIBLE = 0.1
+"""Smallest visible share of an oriented box; it keeps its whole size wherever it lies."""
 
 
 class AffineGains(Protocol):
@@ -163,13 +165,14 @@ def warp_instances(instances: Instances, warp: Warp, shape: tuple[int, int]) -> 
     """Move, clip and filter the objects for an output of ``shape`` (h, w); the input is changed.
 
     An object stays if both sides are longer than 2 px, if its aspect ratio is below 100, and if more than a
-    tenth of its area (a hundredth with polygon) is left, measured against the old box times gain squared.
+    tenth of its area (a hundredth with polygon) is left, measured against the old box times gain squared. Of an
+    oriented box a tenth must be visible.
     """
     old = instances.boxes * warp.gain
     instances.transform(warp.matrix)
     instances.clip(shape[1], shape[0])
     least = np.where(instances.has_polygon(), MIN_AREA_POLYGON, MIN_AREA)
-    return instances[keepable(old, instances.boxes, least)]
+    return instances[keepable(old, instances.boxes, least) & (instances.visible_share() > MIN_VISIBLE)]
 
 
 def keepable(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from yolocore.data.augment.raster import fill
 from yolocore.utils.instance import Instances
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def copy_paste(canvas: Canvas, source: Source, rng: Generator, share: float, oth
     pasted = candidates[chosen]
     mask = np.zeros(pixels.shape[:2], np.uint8)
     for polygon in pasted.segments:
-        cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
+        left, top, cells, _ = fill(polygon, pixels.shape[:2], fine=True)
+        part = mask[top : top + cells.shape[0], left : left + cells.shape[1]]
+        np.maximum(part, cells, out=part)
     cv2.copyTo(patch, mask, pixels)
     canvas.pixels = pixels
     canvas.instances = Instances.concatenate([canvas.instances, pasted])

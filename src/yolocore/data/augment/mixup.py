@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from yolocore.data.augment.affine import MIN_AREA, keepable
+from yolocore.data.augment.affine import MIN_AREA, MIN_VISIBLE, keepable
 from yolocore.data.augment.sample import Sample
 from yolocore.utils.instance import Instances
 
@@ -61,6 +61,6 @@ def _paste(first: Sample, second: Sample, area: tuple[int, int, int, int], kept:
     old = new.boxes.copy()
     new.shift(-x1, -y1)
     new.clip(x2 - x1, y2 - y1)
-    new = new[keepable(old, new.boxes, MIN_AREA)]
+    new = new[keepable(old, new.boxes, MIN_AREA) & (new.visible_share() > MIN_VISIBLE)]
     new.shift(x1, y1)
     return Sample(img, Instances.concatenate([kept, new]), first.meta)

@@ -50,6 +50,9 @@ class TorchBackend(Backend):
         network = network.to(self.device).float().eval().requires_grad_(False)
         if hasattr(network, "fuse"):
             network = network.fuse()
+        for module in network.modules():
+            if hasattr(module, "export"):
+                module.export = True  # a network in memory gives what its exported file would give
         if self.fp16:
             network = network.half()
         return network.to(memory_format=torch.channels_last) if self.channels_last else network

@@ -234,3 +234,24 @@ class DFL(nn.Module):
         """(B, 4·c1, A) -> (B, 4, A), in bins."""
         bins = self.conv.weight.flatten()
         return dfl_decode(x.unflatten(1, (4, -1)), bins.to(x.dtype), 2)
+
+
+class Proto(nn.Module):
+    """Prototype masks at twice the size of the map they are made from.
+
+    Args:
+        c1: input channels.
+        c_: hidden channels.
+        c2: number of prototypes.
+    """
+
+    def __init__(self, c1: int, c_: int = 256, c2: int = 32) -> None:
+        super().__init__()
+        self.cv1 = Conv(c1, c_, 3)
+        self.upsample = nn.ConvTranspose2d(c_, c_, 2, 2, 0, bias=True)
+        self.cv2 = Conv(c_, c_, 3)
+        self.cv3 = Conv(c_, c2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c1, H, W) -> (B, c2, 2·H, 2·W)."""
+        return self.cv3(self.cv2(self.upsample(self.cv1(x))))

@@ -18,6 +18,7 @@ IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 CURVE_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 1000)
 MAX_PER_CLASS = 100
+MAX_POSES = 20  # COCO's keypoint evaluation looks at so many of an image and class
 TINY = np.spacing(1.0)
 
 
@@ -66,11 +67,16 @@ def rank_detections(
     order = np.argsort(-conf, kind="stable")
     if len(order) <= limit:
         return order
-    grouped = np.argsort(cls[order], kind="stable")
-    values = cls[order][grouped]
-    rank = np.empty(len(order), np.intp)
-    rank[grouped] = np.arange(len(order)) - np.searchsorted(values, values)
-    return order[rank < limit]
+    return order[_ranks(cls[order]) < limit]
+
+
+def _ranks(cls: NDArray[Any]) -> NDArray[np.intp]:
+    """Return for every detection (N,) how many of its class come before it."""
+    grouped = np.argsort(cls, kind="stable")
+    values = cls[grouped]
+    rank = np.empty(len(cls), np.intp)
+    rank[grouped] = np.arange(len(cls)) - np.searchsorted(values, values)
+    return rank
 
 
 def match_detections(
@@ -79,49 +85,59 @@ def match_detections(
     true_cls: ArrayLike,
     thresholds: NDArray[np.floating] = IOU_THRESHOLDS,
     crowd: NDArray[np.bool_] | None = None,
+    unjudged: NDArray[np.bool_] | None = None,
+    limit: int | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Match the detections of one image with its ground truth, separately at every threshold.
 
     In the given order every detection takes the free ground-truth object of its class with the largest
     overlap that reaches the threshold, the later one of two equals. A detection left over takes a crowd
-    region, if one overlaps enough, and is then neither right nor wrong.
+    region or an unjudged object, if one overlaps enough, and is then neither right nor wrong.
 
     Args:
         overlap: (N, M) IoU, mask IoU or keypoint similarity; detections by falling confidence.
         pred_cls: (N,) classes of the detections.
         true_cls: (M,) classes of the ground truth.
         thresholds: (T,) ascending, at most 62.
-        crowd: (M,) marks ground truth that is a crowd region.
+        crowd: (M,) marks ground truth that is a crowd region, which any number of detections may take.
+        unjudged: (M,) marks ground truth that does not count, such as people without labelled keypoints, which one
+            detection may take.
+        limit: detections of a class that are looked at; later ones are left out.
 
     Returns:
         Two (N, T) masks: true positives, and detections to leave out.
     """
     overlap = np.asarray(overlap)
-    regions = np.zeros(overlap.shape[1], bool) if crowd is None else np.asarray(crowd, bool)
-    same = np.asarray(pred_cls)[:, None] == np.asarray(true_cls)
+    pred_cls = np.asarray(pred_cls)
+    crowds = np.zeros(overlap.shape[1], bool) if crowd is None else np.asarray(crowd, bool)
+    regions = crowds if unjudged is None else crowds | np.asarray(unjudged, bool)
+    late = np.zeros(len(overlap), bool) if limit is None else _ranks(pred_cls) >= limit  # (N,)
+    same = (pred_cls[:, None] == np.asarray(true_cls)) & ~late[:, None]
     det, gt = np.nonzero(same & (overlap >= thresholds[0]))
     values = overlap[det, gt]
     order = np.lexsort((-gt, -values, regions[gt], det))
     reached = (1 << np.searchsorted(thresholds, values, side="right")) - 1  # bit t: threshold t is reached
     pairs = zip(det[order].tolist(), gt[order].tolist(), reached[order].tolist(), strict=True)
-    right, left_out = _take_in_order(pairs, len(overlap), regions.tolist())
+    right, left_out = _take_in_order(pairs, len(overlap), regions.tolist(), crowds.tolist())
     bits = np.arange(len(thresholds))
-    return (right[:, None] >> bits & 1).astype(bool), (left_out[:, None] >> bits & 1).astype(bool)
+    ignored = (left_out[:, None] >> bits & 1).astype(bool) | late[:, None]
+    return (right[:, None] >> bits & 1).astype(bool), ignored
 
 
 def _take_in_order(
-    pairs: zip[tuple[int, int, int]], detections: int, crowd: list[bool]
+    pairs: zip[tuple[int, int, int]], detections: int, uncounted: list[bool], crowd: list[bool]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Hand out the ground truth along (detection, ground truth, thresholds reached); sets are bit masks."""
     right, left_out, taken = [0] * detections, [0] * detections, [0] * len(crowd)
     for d, g, reached in pairs:
         free = reached & ~(right[d] | left_out[d])
-        if crowd[g]:
+        if not crowd[g]:
+            free &= ~taken[g]
+            taken[g] |= free
+        if uncounted[g]:
             left_out[d] |= free
         else:
-            free &= ~taken[g]
             right[d] |= free
-            taken[g] |= free
     return np.array(right, np.int64), np.array(left_out, np.int64)
 
 

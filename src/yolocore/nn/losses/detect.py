@@ -1,15 +1,15 @@
-"""Training losses. A loss is called as ``loss(predictions, batch)`` and returns (vector, detached items)."""
+"""The loss of a detection head, which those of other heads extend."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 from yolocore.kernels.reference import bbox2dist, bbox_ciou, dfl_decode, dfl_loss, dist2bbox
-from yolocore.nn.assigner import Targets, TaskAlignedAssigner
+from yolocore.nn.assigner import Assignment, Targets, TaskAlignedAssigner
 from yolocore.nn.modules.anchors import AnchorGrid
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from yolocore.nn.assigner import Assignment
     from yolocore.nn.tasks import BaseModel
 
 
@@ -28,7 +27,35 @@ class LossArguments:
     box: float = 7.5
     cls: float = 0.5
     dfl: float = 1.5
+    pose: float = 12.0
+    kobj: float = 2.0
+    angle: float = 0.0
     label_smoothing: float = 0.0
+    overlap_mask: bool = True
+
+
+class Match(NamedTuple):
+    """Predictions of a batch beside the objects that they answer for.
+
+    Attributes:
+        points: (A, 2) locations in cells.
+        stride: (A, 1) pixels per cell.
+        logits: (B, nc, A) class scores.
+        boxes: (B, 4·reg_max, A) logits of the distances, perhaps with rows that a loss added.
+        targets: the objects.
+        assignment: who answers for whom.
+    """
+
+    points: Tensor
+    stride: Tensor
+    logits: Tensor
+    boxes: Tensor
+    targets: Targets
+    assignment: Assignment
+
+    def of_slots(self, rows: Tensor) -> Tensor:
+        """Return (M, K, C): ``rows`` (B, C, A) at the location of every slot of every object."""
+        return rows[self.targets.image[:, None], :, self.assignment.location]
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor:
@@ -62,6 +89,7 @@ class DetectionLoss:
     """
 
     names: ClassVar[tuple[str, ...]] = ("box_loss", "cls_loss", "dfl_loss")
+    assigner_class: ClassVar[type[TaskAlignedAssigner]] = TaskAlignedAssigner
 
     def __init__(self, model: BaseModel, *, topk: int = 10) -> None:
         head = model.head
@@ -71,11 +99,11 @@ class DetectionLoss:
         self.stride: Tensor = head.stride
         self.pixels: float = head.stride[0].item()  # of a cell of the finest map
         self.anchors = AnchorGrid()
-        self.assigner = TaskAlignedAssigner(topk)
+        self.assigner = self.assigner_class(topk)
         self.class_weights: Tensor | None = None
 
     def __call__(self, preds: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the components times the batch size (3), and the components, detached (3).
+        """Return the components times the batch size (one for each of ``names``), and the components, detached.
 
         Args:
             preds: the head's raw outputs, or a pair whose second element they are.
@@ -87,14 +115,27 @@ class DetectionLoss:
 
     def components(self, raw: Mapping[str, Any], batch: Mapping[str, Any]) -> list[Tensor]:
         """Return the scalar components in the order of ``names``, gains applied."""
-        points, stride = self.anchors(raw["feats"], self.stride)  # (A, 2) cells, (A, 1) pixels
-        logits = raw["scores"].to(points.dtype)  # (B, nc, A)
-        boxes = raw["boxes"].to(points.dtype)  # (B, 4·reg_max, A)
+        return self.detection_terms(self.match(raw, batch))
+
+    def match(self, raw: Mapping[str, Any], batch: Mapping[str, Any]) -> Match:
+        """Assign the locations of a batch to its objects."""
+        points, stride = self.anchors(raw["feats"], self.stride)
+        logits = raw["scores"].to(points.dtype)
+        boxes = self.box_rows(raw).to(points.dtype)
         targets = self.targets(batch, raw["feats"][0])
         assignment = self.assign(logits, boxes, points, stride, targets)
-        total = assignment.score.sum().clamp(min=1)
-        box, dfl = self.box_terms(boxes, points, stride, targets, assignment)
-        cls = self.class_term(logits, targets, assignment)
+        return Match(points, stride, logits, boxes, targets, assignment)
+
+    def box_rows(self, raw: Mapping[str, Any]) -> Tensor:
+        """Return the raw rows (B, C, A) of which a box is made."""
+        boxes: Tensor = raw["boxes"]
+        return boxes
+
+    def detection_terms(self, match: Match) -> list[Tensor]:
+        """Return the box, class and distance components, gains applied."""
+        total = match.assignment.score.sum().clamp(min=1)
+        box, dfl = self.box_terms(match)
+        cls = self.class_term(match.logits, match.targets, match.assignment)
         gains = self.args
         return [box / total * gains.box, cls / total * gains.cls, dfl / total * gains.dfl]
 
@@ -102,11 +143,19 @@ class DetectionLoss:
         """Return the objects of a batch; ``feat`` is the finest feature map, which tells the size of the input."""
         device, dtype = feat.device, torch.promote_types(feat.dtype, torch.float32)
         x, y, w, h = batch["bboxes"].to(device, dtype).view(-1, 4).unbind(1)
-        height, width = (side * self.pixels for side in feat.shape[-2:])
+        height, width = self.input_size(feat)
         x, y, w, h = x * width, y * height, w * (width / 2), h * (height / 2)
         boxes = torch.stack((x - w, y - h, x + w, y + h), 1)  # (M, 4) pixels
-        cls = batch["cls"].to(device).view(-1).long()
-        return Targets(boxes, cls, batch["batch_idx"].to(device).view(-1).long())
+        return Targets(boxes, *self.owners(batch, device))
+
+    def input_size(self, feat: Tensor) -> tuple[float, float]:
+        """Return height and width of the input in pixels; ``feat`` is the finest feature map."""
+        return feat.shape[-2] * self.pixels, feat.shape[-1] * self.pixels
+
+    @staticmethod
+    def owners(batch: Mapping[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return class and image (M) of every object."""
+        return batch["cls"].to(device).view(-1).long(), batch["batch_idx"].to(device).view(-1).long()
 
     @torch.no_grad()
     def assign(self, logits: Tensor, boxes: Tensor, points: Tensor, stride: Tensor, targets: Targets) -> Assignment:
@@ -121,23 +170,25 @@ class DetectionLoss:
             return logits.squeeze(dim)
         return dfl_decode(logits, torch.arange(self.reg_max, dtype=logits.dtype, device=logits.device), dim)
 
-    def box_terms(
-        self, boxes: Tensor, points: Tensor, stride: Tensor, targets: Targets, assignment: Assignment
-    ) -> tuple[Tensor, Tensor]:
+    def box_terms(self, match: Match) -> tuple[Tensor, Tensor]:
         """Return the sums of (1 - CIoU) and of the focal loss over all slots, weighted by their scores.
 
         Empty slots have weight 0, so nothing has to be counted or picked out.
         """
-        location, weight = assignment.location, assignment.score  # (M, K)
-        logits = boxes[targets.image[:, None], :, location].unflatten(-1, (4, -1))  # (M, K, 4, R)
-        points, stride = points[location], stride[location]  # (M, K, 2), (M, K, 1)
+        location, weight = match.assignment.location, match.assignment.score  # (M, K)
+        logits = match.of_slots(match.boxes).unflatten(-1, (4, -1))  # (M, K, 4, R)
+        points, stride = match.points[location], match.stride[location]  # (M, K, 2), (M, K, 1)
         corners = dist2bbox(self.distances(logits), points, xywh=False)  # (M, K, 4) cells
-        wanted = targets.boxes[:, None] / stride  # (M, K, 4) cells
+        wanted = match.targets.boxes[:, None] / stride  # (M, K, 4) cells
         box = ((1 - bbox_ciou(corners, wanted)) * weight).sum()
         if self.reg_max == 1:
             return box, logits.sum() * 0
-        sides = dfl_loss(logits, bbox2dist(wanted, points, self.reg_max - 1.01))  # (M, K, 4)
-        return box, (sides.mean(-1) * weight).sum()
+        return box, self.focal_term(logits, bbox2dist(wanted, points, self.reg_max - 1.01), weight)
+
+    @staticmethod
+    def focal_term(logits: Tensor, distance: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted sum of the focal loss of logits (M, K, 4, R), distances (M, K, 4), weights (M, K)."""
+        return (dfl_loss(logits, distance).mean(-1) * weight).sum()
 
     def class_term(self, logits: Tensor, targets: Targets, assignment: Assignment) -> Tensor:
         """Return the sum of the binary cross entropy over all locations and classes."""
