@@ -13,18 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from yolocore import YOLO
 from yolocore.config import make_config
+from yolocore.engine.tune_figures import FITNESS_FIGURE, SCATTER_FIGURE, plot_search
 from yolocore.engine.tune_record import Row, best_row, read_rows, write_best, write_rows
 from yolocore.engine.tune_space import SPACE, Axis, propose, read_space, start_values
 from yolocore.engine.tune_trial import Outcome, Trial, select_plugins
 from yolocore.engine.tune_worker import main as work
 from yolocore.errors import ConfigError, ConfigTypeError, MissingFileError, PluginError, UnsupportedError
+from yolocore.testing import tiny_model
 
 LR = Axis("lr0", 1e-5, 1e-1)
 MOSAIC = Axis("mosaic", 0.0, 1.0)
 EPOCHS = Axis("epochs", 1, 50, is_whole=True)
+MODEL = str(tiny_model("detect"))
 
 SABOTAGE = '''
 """Fails in the second trial; in the third, kills the search once, in the second epoch."""
@@ -45,7 +49,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import sabotage
 from yolocore import YOLO
-model = YOLO("yolo11n.yaml")
+model = YOLO({model!r})
 model.add_callback("on_train_batch_start", sabotage.strike)
 model.tune(**{arguments!r})
 """
@@ -160,6 +164,17 @@ def test_record_round_trip(tmp_path: Path) -> None:
     assert best_row([rows[1]]) is None
 
 
+@pytest.mark.parametrize("errors", [[""], ["", "failed", ""], ["failed"]])
+def test_figures_of_every_kind_of_search(errors: list[str], tmp_path: Path) -> None:
+    rows = [
+        Row(0.0 if error else 0.1 * i, {"lr0": 0.01, "epochs": 1 + i}, 1.0, error) for i, error in enumerate(errors)
+    ]
+    plot_search(tmp_path, rows, [LR, EPOCHS])
+    for figure in (FITNESS_FIGURE, SCATTER_FIGURE):
+        with Image.open(tmp_path / figure) as picture:
+            assert len(picture.convert("L").getcolors()) > 2  # more than an empty page
+
+
 def test_trial_is_plain_yaml(tmp_path: Path) -> None:
     trial = Trial("yolocore.models.facade:YOLO", "yolo11n.yaml", "detect", {"lr0": 1e-05, "classes": [1]})
     trial.to_yaml(tmp_path / "trial.yaml")
@@ -238,7 +253,7 @@ def killed(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         "iterations": 3, "space": {"lr0": (1e-4, 1e-2), "mosaic": (0.0, 1.0)}, "data": str(tiny_dataset), "imgsz": 32,
         "epochs": 2, "batch": 4, "workers": 0, "device": "cpu", "project": str(folder), "close_mosaic": 0,
     }  # fmt: skip
-    script = SEARCH.format(folder=str(folder), arguments=arguments)
+    script = SEARCH.format(folder=str(folder), model=MODEL, arguments=arguments)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     return folder / "tune"
@@ -253,7 +268,7 @@ def resumed(killed: Path) -> tuple[Path, dict[str, float], str]:
         patch.setenv("YOLOCORE_CONFIG_DIR", str(home))
         patch.setenv("YOLOCORE_CACHE_DIR", str(home))
         patch.syspath_prepend(killed.parent)  # where the user's function lives
-        best = YOLO("yolo11n.yaml").tune(resume=killed)
+        best = YOLO(MODEL).tune(resume=killed)
     return killed, best, before
 
 

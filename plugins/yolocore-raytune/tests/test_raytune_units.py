@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+import ray
 from ray import tune
+from ray.train._internal.storage import StorageContext
+from ray.tune import ExperimentAnalysis, ResultGrid
+from ray.tune.experiment import Trial
 from ray.tune.search.sample import Float, Integer
 
+from yolocore import YOLO
 from yolocore.config import make_config
-from yolocore.errors import ConfigError, ConfigTypeError
-from yolocore_raytune.cluster import MARK, authentication, end_processes, environment, ray_environment
+from yolocore.engine.tuner import SearchError
+from yolocore.errors import ConfigError, ConfigTypeError, PluginError
+from yolocore_raytune.cluster import MARK, authentication, end_processes, environment, local_cluster, ray_environment
+from yolocore_raytune.grid import SearchGrid
 from yolocore_raytune.plugin import RayTune, in_trial
 from yolocore_raytune.search import METRICS, Plan, _cause, _plan, _trial_config
 from yolocore_raytune.space import ray_space
@@ -162,6 +169,73 @@ def test_only_marked_processes_are_ended() -> None:
         for process in (bystander, left, other):
             process.kill()
             process.wait()
+
+
+def test_a_start_that_times_out_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [RuntimeError("The current node timed out during startup."), None]
+    monkeypatch.setattr(ray, "init", lambda **_: fail(outcomes.pop(0)))
+    with local_cluster(2, "this-test"):
+        assert outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [(["timed out during startup"] * 2, "when the machine is less busy"), (["no space left"], "no space left")],
+)
+def test_a_cluster_that_does_not_start_is_an_error(
+    outcomes: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [RuntimeError(text) for text in outcomes]
+    monkeypatch.setattr(ray, "init", lambda **_: fail(left.pop(0)))
+    with pytest.raises(PluginError, match=words), local_cluster(2, "this-test"):
+        pass
+    assert left == []
+
+
+def test_a_search_that_did_not_start_leaves_no_search_and_one_that_did_is_not_overwritten(
+    tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "init", lambda **_: fail(RuntimeError("no space left")))
+    place = {"data": str(tiny_detect_dataset), "project": str(tmp_path), "name": "search", "exist_ok": True}
+    with pytest.raises(PluginError, match="no space left"):
+        RayTune().search(YOLO(tiny_detect_model), **place)
+    record = tmp_path / "search" / "ray_search.yaml"
+    assert record.parent.exists()
+    assert not record.exists()
+    record.write_text("metric: mine\n")
+    with pytest.raises(ConfigError, match="holds a search"):
+        RayTune().search(YOLO(tiny_detect_model), **place)
+    assert record.read_text() == "metric: mine\n"
+
+
+def fail(error: Exception | None) -> None:
+    if error is not None:
+        raise error
+
+
+def trial(folder: Path, score: float, status: str) -> Trial:
+    made = Trial("run_trial", stub=True, storage=StorageContext(str(folder), "search", trial_dir_name=str(score)))
+    made.status = status
+    made.update_last_result({"score": score, "epoch": 1})
+    return made
+
+
+def test_the_best_is_chosen_among_the_trials_that_did_not_fail(tmp_path: Path) -> None:
+    state = str(tmp_path / "experiment_state.json")
+    trials = [
+        trial(tmp_path, 0.9, Trial.ERROR),
+        trial(tmp_path, 0.4, Trial.TERMINATED),
+        trial(tmp_path, 0.2, Trial.TERMINATED),
+    ]
+    for given, best in ((trials, 0.4), (trials[:2], 0.4), (trials[1:], 0.4)):
+        analysis = ExperimentAnalysis(state, trials=given, default_metric="score", default_mode="max")
+        grid = SearchGrid.of(ResultGrid(analysis))
+        assert grid.get_best_result().metrics["score"] == best
+        assert grid.get_best_result("score", "min").metrics["score"] == min(t.last_result["score"] for t in given[-2:])
+        assert len(grid) == len(given)
+    failed = ExperimentAnalysis(state, trials=trials[:1], default_metric="score", default_mode="max")
+    with pytest.raises(SearchError, match="all 1 trials"):
+        SearchGrid.of(ResultGrid(failed)).get_best_result()
 
 
 def test_reports_of_a_recorded_run(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def search_directory(config: Config, task: str) -> Path:
         ConfigError: it holds a search already.
     """
     directory = run_directory(config, task, "tune", get_settings()["runs_dir"]).resolve()
-    if (directory / SEARCH).exists():
+    if any(directory.glob(f"*{SEARCH}")):  # that of the Ray plugin ends alike
         raise ConfigError(f"{directory} holds a search; continue it with resume={str(directory)!r}, or choose a name")
     return directory
 

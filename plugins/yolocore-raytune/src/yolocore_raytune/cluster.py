@@ -105,8 +105,13 @@ def _start(num_cpus: int | None, mark: str) -> None:
         except Exception as error:
             ray.shutdown()
             end_processes(mark)
-            if attempt == ATTEMPTS or TIMED_OUT not in str(error):
+            if TIMED_OUT not in str(error):
                 raise PluginError(f"the local Ray cluster does not start: {error}") from error
+            if attempt == ATTEMPTS:
+                raise PluginError(
+                    f"the local Ray cluster does not start: {ATTEMPTS} times its processes were not up in the time that "
+                    "Ray allows them; call tune again when the machine is less busy"
+                ) from error
             LOGGER.warning("Ray did not start in the time it allows itself; trying once more")
         else:
             return

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ray.tune import ResultGrid
-
     from yolocore.engine.model import Model
     from yolocore.engine.trainer import BaseTrainer
+    from yolocore_raytune.grid import SearchGrid
 
 
 class RayTune:
@@ -58,7 +57,7 @@ class RayTune:
         gpu_per_trial: float | None = None,
         max_samples: int = 10,
         **train_args: Any,
-    ) -> ResultGrid:
+    ) -> SearchGrid:
         """Search with Ray Tune on a local cluster, or one that is running in this process already.
 
         Args:
@@ -72,7 +71,7 @@ class RayTune:
                 continues a search that was interrupted.
 
         Returns:
-            The result of every trial; failed ones have ``error`` set.
+            The result of every trial; failed ones have ``error`` set and are never the best.
 
         Raises:
             ConfigError: an argument or a range is wrong; nothing has been started then.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from yolocore.engine.tune_trial import describe_trial
 from yolocore.errors import ConfigError
 from yolocore.utils.files import write_atomic
 from yolocore_raytune.cluster import end_processes, local_cluster
+from yolocore_raytune.grid import SearchGrid
 from yolocore_raytune.plugin import RayTune
 from yolocore_raytune.space import ray_space
 from yolocore_raytune.trial import FOLDER, RUNS, SEARCH, TRIAL, name, run_trial
@@ -78,7 +80,7 @@ def search(
     max_samples: int,
     arguments: Mapping[str, Any],
     mark: str,
-) -> ResultGrid:
+) -> SearchGrid:
     """Run or continue a search; see :meth:`yolocore_raytune.plugin.RayTune.search`."""
     if arguments.get("resume"):
         return _continue(model, arguments, space, mark)
@@ -91,8 +93,8 @@ def search(
             raise ConfigError(f"{key}={value!r}: give a whole number from 1")
     directory = tuner.search_directory(config, model.task)
     describe_trial(model, _trial_config(config, plan), directory, trainer).to_yaml(directory / TRIAL)
-    write_atomic(directory / SEARCH, yaml.safe_dump(asdict(plan), sort_keys=False))
     with tuner.locked(directory), _session(directory, plan.num_cpus, mark):
+        write_atomic(directory / SEARCH, yaml.safe_dump(asdict(plan), sort_keys=False))
         search = tune.Tuner(
             _trainable(plan),
             param_space={**domains, FOLDER: str(directory)},
@@ -107,7 +109,7 @@ def search(
         return _finish(search.fit(), directory, plan)
 
 
-def _continue(model: Model, arguments: Mapping[str, Any], space: Mapping[str, Any] | None, mark: str) -> ResultGrid:
+def _continue(model: Model, arguments: Mapping[str, Any], space: Mapping[str, Any] | None, mark: str) -> SearchGrid:
     own = {key: value for key, value in arguments.items() if key.partition(".")[0] in {NAME, "plugin_args"}}
     tuner.refuse_changes({key: value for key, value in arguments.items() if key not in own}, space)
     given = make_config("train", own, plugin_names=(NAME,), env={}).plugin_args.get(NAME, {})
@@ -171,7 +173,9 @@ def _selects_raytune(selection: str) -> bool:
 
 
 def _trainable(plan: Plan) -> Any:
-    return tune.with_resources(run_trial, {"cpu": plan.cpus, "gpu": plan.gpus})
+    """Return the function of a trial, which finds the user's modules where this process does."""
+    function = tune.with_parameters(run_trial, paths=[path for path in sys.path if path])
+    return tune.with_resources(function, {"cpu": plan.cpus, "gpu": plan.gpus})
 
 
 def _tune_config(plan: Plan, grace_period: int, max_samples: int, seed: int) -> tune.TuneConfig:
@@ -194,7 +198,7 @@ def _tune_config(plan: Plan, grace_period: int, max_samples: int, seed: int) -> 
     )
 
 
-def _finish(grid: ResultGrid, directory: Path, plan: Plan) -> ResultGrid:
+def _finish(grid: ResultGrid, directory: Path, plan: Plan) -> SearchGrid:
     """Name the trials that failed and write what the built-in search writes, too."""
     rows, runs = [], []
     for result in grid:
@@ -217,7 +221,7 @@ def _finish(grid: ResultGrid, directory: Path, plan: Plan) -> ResultGrid:
         LOGGER.warning("none of the %d trials of %s succeeded", len(rows), directory)
     else:
         LOGGER.info("best %s %.5f in %s", plan.metric, rows[best].fitness, directory / runs[best])
-    return grid
+    return SearchGrid.of(grid)
 
 
 def _cause(error: Exception) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yolocore.engine.tune_trial import Trial, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ray.tune.experiment import Trial as RayTrial
 
 SEARCH: Final = "ray_search.yaml"
@@ -18,14 +21,19 @@ RUNS: Final = "runs"
 NOT_REPORTED: Final = ("epoch", "time", "train/", "lr/")  # columns of results.csv that are no metrics
 
 
-def run_trial(config: dict[str, Any]) -> None:
+def run_trial(config: dict[str, Any], paths: Sequence[str]) -> None:
     """Train with the values of ``config`` in ``<search>/runs/<trial id>``.
 
     A trial of a restored search reports the epochs it has done again, since Ray keeps only the last report and the
     scheduler none, and goes on from its checkpoint.
+
+    Args:
+        config: the values, and the directory of the search.
+        paths: where the process of the search looks for modules; a cluster of the user's own does not know.
     """
     from ray import tune
 
+    sys.path.extend(path for path in paths if path not in sys.path)
     search = Path(config[FOLDER])
     values = {key: value for key, value in config.items() if key != FOLDER}
     run = search / RUNS / tune.get_context().get_trial_id()
