@@ -155,7 +155,7 @@ WRONG = {
     "predict source=*.gif": "no file matches this pattern",
     "predict source=bus.jpg": "model='yolo11n.pt': no such file",
     "predict model=bets.pt": "Did you mean 'best.pt'",
-    "train model=yolo12n.yaml": "yolo11.yaml",
+    "train model=yolo13n.yaml": "yolo11.yaml",
     "train model=nowhere/yolo11n.yaml": "no such file",
     "train data=ste.yaml": "Did you mean 'set.yaml'",
     "val best.pt data=nowhere": "nowhere",
