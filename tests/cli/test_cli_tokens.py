@@ -66,6 +66,9 @@ def test_spellings_of_one_line(line: str) -> None:
         (["classes=0,2"], {"classes": (0, 2)}),
         (["device=0,1", "half"], {"device": (0, 1), "half": True}),
         (["line_width=None"], {"line_width": None}),
+        (["plugins=none"], {"plugins": "none"}),  # no plugin at all, where None leaves it to the settings
+        (["plugins=None"], {"plugins": None}),
+        (["name=none"], {"name": None}),
         (["wandb.project=x", "wandb.log=5"], {"wandb.project": "x", "wandb.log": 5}),
         (["my-plugin.key=1"], {"my-plugin.key": 1}),
         (["unknown=5"], {"unknown": 5}),

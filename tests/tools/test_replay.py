@@ -123,6 +123,18 @@ def test_a_moved_run_is_told_from_where_it_is_now(done: SimpleNamespace, tmp_pat
     assert end["plots"].keys() == {moved / name for name in ("labels.jpg", *(f"train_batch{i}.jpg" for i in range(6)))}
 
 
+def test_a_relative_run_directory_keeps_its_name_where_it_still_leads_there(
+    done: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines_of(done.run)[0]
+    line["args"]["save_dir"] = done.run.name
+    trainer = RecordedTrainer(done.run)
+    for folder, name in ((done.run.parent, done.run.name), (tmp_path, str(done.run))):
+        monkeypatch.chdir(folder)
+        trainer.apply(line, figures={})
+        assert trainer.args.save_dir == name
+
+
 def test_arguments_of_the_run_are_below_those_of_the_call(done: SimpleNamespace) -> None:
     recorded, given = Watcher(), Watcher()
     replay(done.run, ["watcher"], entry_points=entry_points(recorded))

@@ -71,4 +71,4 @@ def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[...,
 @pytest.fixture(scope="session")
 def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
+    return digest(trained(tmp_path_factory.mktemp("control"), plugins="none", plots=False))

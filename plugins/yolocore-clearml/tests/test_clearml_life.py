@@ -39,7 +39,7 @@ def test_two_trainings_in_one_process_make_two_tasks(trained, cache, tmp_path):
 
 def test_a_training_that_fails_is_recorded_as_failed(trained, cache, tmp_path):
     with pytest.raises(BreakOffError):
-        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
+        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2}, plots=False)
     record = read(*sessions_in(cache))
     assert sorted(record.task["tags"]) == ["failed", "yolocore"]
     assert "training failed: BreakOffError: enough" in record.files["log.jsonl"].decode()
@@ -49,13 +49,15 @@ def test_a_training_that_fails_is_recorded_as_failed(trained, cache, tmp_path):
 
 def test_a_resumed_training_continues_the_same_task(trained, cache, tmp_path, control):
     with pytest.raises(BreakOffError):
-        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
+        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2}, plots=False)
     (before,) = sessions_in(cache)
+    assert "failed" in read(before).task["tags"]
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
     model.train(resume=True)
     assert sessions_in(cache) == [before]
     record = read(before)
     expect_as_in_csv(record, tmp_path / "exp")
+    assert record.task["tags"] == ["yolocore"]
     assert record.artifacts == {"best.pt": model.trainer.best.read_bytes()}
     assert digest(model.trainer) == control
 
@@ -108,7 +110,7 @@ def test_a_user_who_closes_the_task_in_the_middle_ends_the_record(trained, cache
         if trainer.epoch == 1:
             Task.current_task().close()
 
-    trainer = trained(tmp_path, callbacks={"on_train_epoch_start": close})
+    trainer = trained(tmp_path, callbacks={"on_train_epoch_start": close}, plots=False)
     assert {i for _, _, i, _ in read(*sessions_in(cache)).scalars} == {0}
     assert digest(trainer) == control
 
@@ -127,7 +129,7 @@ def test_arguments_name_project_task_and_tags(trained, cache, tmp_path):
 
 
 def test_without_leave_to_go_offline_nothing_is_recorded(trained, cache, tmp_path, control, caplog):
-    trainer = trained(tmp_path, **{"clearml.offline": False})
+    trainer = trained(tmp_path, plots=False, **{"clearml.offline": False})
     assert not sessions_in(cache)
     assert caplog.text.count("clearml: nothing is recorded: ConnectionError: there are no ClearML credentials") == 1
     assert digest(trainer) == control

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -13,10 +14,24 @@ from yolocore_clearml import plugin, session
 
 class Logger:
     def __init__(self):
-        self.images = []
+        self.images, self.values = [], []
 
     def report_image(self, **options):
         self.images.append(options)
+
+    def report_scalar(self, title, series, value, iteration):
+        self.values.append((title, series, value, iteration))
+
+    def report_single_value(self, name, value):
+        self.values.append((name, value))
+
+
+@pytest.fixture
+def logger(monkeypatch):
+    logger = Logger()
+    task = type("Task", (), {"get_logger": lambda self: logger})()
+    monkeypatch.setattr(session, "current_task", lambda: task)
+    return logger
 
 
 @pytest.mark.parametrize(
@@ -28,14 +43,17 @@ class Logger:
         ("train_batch1234.jpg", 1234, "train.jpg"),
     ],
 )
-def test_debug_samples_take_iteration_and_series_from_the_file_name(tmp_path, monkeypatch, name, iteration, series):
-    logger = Logger()
-    task = type("Task", (), {"get_logger": lambda self: logger})()
-    monkeypatch.setattr(session, "current_task", lambda: task)
+def test_debug_samples_take_iteration_and_series_from_the_file_name(tmp_path, logger, name, iteration, series):
     file = tmp_path / name
     file.write_bytes(b"picture")
     plugin._log_debug_samples([file, tmp_path / "missing.jpg"], "Mosaic")
     assert logger.images == [{"title": "Mosaic", "series": series, "local_path": str(file), "iteration": iteration}]
+
+
+def test_what_is_no_number_is_not_reported(logger):
+    plugin._log_scalars([("val", "val/a", math.nan), ("val", "val/b", math.inf), ("val", "val/c", 0.5)], 1)
+    plugin._log_single_values({"x": math.nan, "y": 1})
+    assert logger.values == [("val", "val/c", 0.5, 1), ("y", 1.0)]
 
 
 def test_scalars_of_epochs_that_run_again_are_forgotten(tmp_path):
@@ -78,6 +96,13 @@ def test_a_zip_file_is_missed_or_found_broken(tmp_path):
     assert "lacks metrics.jsonl" in session.check_archive(mine)
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr("metrics.jsonl", "[]")
+    assert session.check_archive(mine) == ""
+
+
+def test_a_training_that_failed_before_any_number_has_a_whole_record(tmp_path):
+    mine = session.Session(Folder(tmp_path / "offline-1"), is_ours=True, is_offline=True, failure="OSError: no data")
+    with zipfile.ZipFile(tmp_path / "offline-1.zip", "w") as opened:
+        opened.writestr("task.json", "{}")
     assert session.check_archive(mine) == ""
 
 

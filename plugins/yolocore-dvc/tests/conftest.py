@@ -10,21 +10,29 @@ from dvc_kit import digest, recipe
 from yolocore import YOLO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytest_plugins = ["yolocore.testing"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep yolocore out of the home directory."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("CONFIG", "CACHE"):
+            patch.setenv(f"YOLOCORE_{kind}_DIR", str(folder / kind.lower()))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test in an empty directory, without settings, git configuration and DVC's variables."""
+    """Run each test in an empty directory, without the variables of DVC and what is around in git."""
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STUDIO_TOKEN", "DVCLIVE_TEST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("YOLOCORE_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -44,9 +52,10 @@ def train(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., A
     return run
 
 
-@pytest.fixture
-def control(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def control(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
     model = YOLO(tiny_detect_model)
-    model.train(**{**recipe(tiny_detect_dataset), "plugins": "none"}, project=str(tmp_path / "control"))
+    folder = tmp_path_factory.mktemp("control")
+    model.train(**{**recipe(tiny_detect_dataset), "plugins": "none", "plots": False}, project=str(folder))
     return digest(model.trainer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ def digest(trainer: Any) -> str:
     for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
         total.update(key.encode() + tensor.numpy().tobytes())
     return total.hexdigest()
+
+
+def git_repository(folder: Path) -> None:
+    """Make the working directory a repository with one commit."""
+    (folder / "committed").write_text("x")
+    git("init", "-q")
+    git("add", "committed")
+    git("-c", "user.name=me", "-c", "user.email=me@here", "commit", "-qm", "first")
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
 
 
 class Record:

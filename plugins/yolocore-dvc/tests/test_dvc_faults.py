@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from dvc_kit import Record, digest, expect_as_in_csv, recipe
+from dvc_kit import Record, digest, expect_as_in_csv, git_repository, recipe
 
 from yolocore import YOLO
+from yolocore_dvc.live import forget_from, open_live
 
 
 @pytest.fixture
@@ -45,13 +49,13 @@ def test_an_exception_in_the_sdk(train, control, monkeypatch):
     def fail(*_args, **_kwargs):
         raise RuntimeError("broken SDK")
 
-    monkeypatch.setattr(Live, "next_step", fail)
+    monkeypatch.setattr(Live, "log_metric", fail)
     trainer = train()
     assert digest(trainer) == control
     assert "broken SDK" in report(trainer)["reason"]
 
 
-def test_an_error_leaves_the_rows_so_far(train, caplog):
+def test_an_error_marks_the_record_failed_until_it_is_resumed(train, caplog):
     def fail(trainer):
         if trainer.epoch == 1:
             raise ZeroDivisionError("planned")
@@ -60,7 +64,85 @@ def test_an_error_leaves_the_rows_so_far(train, caplog):
         train(callbacks={"on_train_batch_end": fail})
     record = Record(Path("runs/detect/train/dvclive"))
     assert [step for step, _ in record.history("train/box_loss")] == [0]
+    assert (record.summary()["status"], record.summary()["step"]) == ("failed", 0)
     assert "the run ended early" in caplog.text
+    model = YOLO("runs/detect/train/weights/last.pt")
+    model.train(resume=True)
+    expect_as_in_csv(record, model.trainer)
+    assert "status" not in record.summary()
+
+
+def test_a_summary_that_was_torn_by_a_kill_does_not_stop_a_resume(tmp_path):
+    live = open_live(tmp_path, resume=False, repository=False, save_dvc_exp=False, cache_images=False, name="x")
+    live.log_metric("loss", 0.5)
+    live.next_step()
+    (tmp_path / "metrics.json").write_text('{"loss": 0.')
+    forget_from(tmp_path, 1)
+    live = open_live(tmp_path, resume=True, repository=False, save_dvc_exp=False, cache_images=False, name="x")
+    live.step = 1
+    live.log_metric("loss", 0.25)
+    live.next_step()
+    assert Record(tmp_path).history("loss") == [(0, 0.5), (1, 0.25)]
+    assert Record(tmp_path).summary() == {"loss": 0.25, "step": 1}
+
+
+class Studio(BaseHTTPRequestHandler):
+    """Takes the start of a run, and then stalls."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body["type"] != "start":
+            self.server.released.wait(20)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def studio(monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
+    server.daemon_threads, server.released = True, threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DVC_STUDIO_TOKEN", "token")
+    monkeypatch.setenv("DVC_STUDIO_REPO_URL", "git@somewhere:me/it.git")
+    monkeypatch.setenv("DVC_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
+    yield server
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def record_two_steps(folder):
+    live = open_live(folder, resume=False, repository=True, save_dvc_exp=False, cache_images=False, name="x")
+    for value in (0.5, 0.25):
+        live.log_metric("loss", value)
+        live.next_step()
+    started = time.monotonic()
+    live.end()
+    assert Record(folder).history("loss") == [(0, 0.5), (1, 0.25)]
+    return time.monotonic() - started
+
+
+def test_a_studio_that_is_down_is_left_alone(studio, monkeypatch, caplog):
+    git_repository(Path.cwd())
+    monkeypatch.setenv("DVC_STUDIO_URL", "http://127.0.0.1:9")
+    record_two_steps(Path("dvclive").absolute())
+    assert caplog.text.count("DVC Studio at http://127.0.0.1:9 does not answer") == 1
+    assert "Failed to post" not in caplog.text
+
+
+def test_a_studio_that_stalls_does_not_hold_up_the_end(studio, monkeypatch, caplog):
+    git_repository(Path.cwd())
+    monkeypatch.setattr("yolocore_dvc.live.STUDIO_SECONDS", 0.5)
+    assert record_two_steps(Path("dvclive").absolute()) < 4
+    assert "DVC Studio did not take the rest of the record" in caplog.text
 
 
 KILLED = """
@@ -79,16 +161,24 @@ def kill_in_epoch(trainer):
         os.kill(os.getpid(), signal.SIGKILL)
 model = YOLO(model)
 model.add_callback("on_train_batch_end", kill_in_epoch)
-model.train(**{**recipe, "epochs": 3})
+model.train(**{**recipe, "epochs": 3, "plots": False})
 """
+
+
+@pytest.fixture(scope="module")
+def control_of_three(tiny_detect_dataset, tiny_detect_model, tmp_path_factory):
+    """The weights of a training of three epochs without any plugin."""
+    model = YOLO(tiny_detect_model)
+    more = {"epochs": 3, "plots": False, "plugins": "none", "project": str(tmp_path_factory.mktemp("control-3"))}
+    model.train(**{**recipe(tiny_detect_dataset), **more})
+    return digest(model.trainer)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("where", "rows"), [("start", [0]), ("middle", [0, 1])])
 def test_killed_and_resumed_it_is_one_record_without_duplicates(
-    train, tiny_detect_dataset, tiny_detect_model, tmp_path, where, rows
+    control_of_three, tiny_detect_dataset, tiny_detect_model, where, rows
 ):
-    control = digest(train(epochs=3, plugins="none", project=str(tmp_path / "control")))
     words = [sys.executable, "-c", KILLED, str(tiny_detect_model), json.dumps(recipe(tiny_detect_dataset)), where]
     killed = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
     assert killed.returncode == -9, killed.stderr
@@ -97,6 +187,7 @@ def test_killed_and_resumed_it_is_one_record_without_duplicates(
     # the checkpoint of epoch 2 was written before the plugin heard of its end: that epoch is not run again
     model = YOLO("runs/detect/train/weights/last.pt")
     model.train(resume=True, plugins="dvc")
-    assert digest(model.trainer) == control
+    assert digest(model.trainer) == control_of_three
     expect_as_in_csv(record, model.trainer)
     assert record.summary()["step"] == 2
+    assert "status" not in record.summary()

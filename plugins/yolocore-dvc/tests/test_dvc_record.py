@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dvc_kit import Record, digest, expect_as_in_csv, value_of
+from dvc_kit import Record, digest, expect_as_in_csv, git, git_repository, value_of
 
 from yolocore_dvc.live import forget_from
 from yolocore_dvc.names import class_pairs, image_name
@@ -63,11 +62,17 @@ def test_confusion_matrix_has_a_row_for_every_count(train):
     assert np.array_equal(matrix, confusion.matrix)
 
 
-def test_nothing_happens_to_a_git_repository_around(train):
-    repository(Path.cwd())
-    trainer = train()
+@pytest.mark.parametrize("uses_dvc", [False, True])
+def test_nothing_happens_to_a_git_repository_around(train, uses_dvc):
+    git_repository(Path.cwd())
+    if uses_dvc:
+        Path(".dvc").mkdir()
+    before = sorted(path.name for path in Path.cwd().rglob(".dvc*"))
+    trainer = train(epochs=1, plots=False)
     assert Record(trainer.save_dir / "dvclive").history("train/box_loss")
-    assert sorted(path.name for path in Path.cwd().iterdir()) == [".git", "committed", "runs"]
+    assert sorted(path.name for path in Path.cwd().rglob(".dvc*")) == before
+    assert not list(Path.cwd().glob(".dvc/**/*"))
+    assert sorted(path.name for path in Path.cwd().iterdir() if path.name != ".dvc") == [".git", "committed", "runs"]
     assert git("status", "--porcelain") == "?? runs/\n"
     assert git("for-each-ref").count("\n") == 1
     assert not list(Path("runs").rglob("*.dvc"))
@@ -75,7 +80,7 @@ def test_nothing_happens_to_a_git_repository_around(train):
 
 @pytest.mark.slow
 def test_on_request_the_run_is_a_dvc_experiment(train):
-    repository(Path.cwd())
+    git_repository(Path.cwd())
     trainer = train(name="tracked", **{"dvc.save_dvc_exp": True})
     assert Path(".dvc").is_dir()
     record = Record(trainer.save_dir / "dvclive")
@@ -92,21 +97,19 @@ def test_two_trainings_in_one_process_are_two_records(train):
     expect_as_in_csv(Record(second.save_dir / "dvclive"), second)
 
 
-def test_a_directory_of_ones_own(train, tmp_path):
-    trainer = train(epochs=1, **{"dvc.dir": str(tmp_path / "mine")})
+def test_a_directory_of_ones_own_and_a_live_of_ones_own(train, tmp_path):
+    from dvclive import Live
+
+    live = Live(dir="own", save_dvc_exp=False, dvcyaml=False)
+    live.log_metric("x", 0.5)
+    live.next_step()
+    trainer = train(epochs=1, plots=False, **{"dvc.dir": str(tmp_path / "mine")})
     assert Record(tmp_path / "mine").history("train/box_loss")
     assert not (trainer.save_dir / "dvclive").exists()
-
-
-def repository(folder: Path) -> None:
-    (folder / "committed").write_text("x")
-    git("init", "-q")
-    git("add", "committed")
-    git("-c", "user.name=me", "-c", "user.email=me@here", "commit", "-qm", "first")
-
-
-def git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
+    live.log_metric("x", 0.25)
+    live.next_step()
+    live.end()
+    assert Record(Path("own")).histories() == {"x": [(0, 0.5), (1, 0.25)]}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -23,7 +23,7 @@ from yolocore_hub.server.database import Database
 from yolocore_hub.server.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -38,10 +38,34 @@ def recipe(data: Path | str) -> dict[str, Any]:
         "workers": 0,
         "device": "cpu",
         "verbose": False,
-        "plots": True,
+        "plots": False,
         "plugins": "hub",
         "name": "exp",
     }
+
+
+SLEEPER: Final = """
+import json, sys, time
+from yolocore import YOLO
+model = YOLO(sys.argv[1])
+model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch == 1 and time.sleep(120))
+model.train(**json.loads(sys.argv[2]))
+"""
+
+
+def train_and_kill(model: Path, arguments: dict[str, Any], *, when: Callable[[], bool]) -> None:
+    """Train in a process of its own, which stops in the second epoch and is killed ``when`` that is true."""
+    line = [sys.executable, "-c", SLEEPER, str(model), json.dumps(arguments)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 100
+        while not when():
+            assert process.poll() is None, "the training ended by itself"
+            assert time.monotonic() < until, "the training never came to its second epoch"
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 def digest(trainer: Any) -> str:
@@ -57,6 +81,11 @@ def results(save_dir: Path) -> dict[int, dict[str, float]]:
     with (Path(save_dir) / "results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {int(row["epoch"]) - 1: {k: float(v) for k, v in row.items() if k not in ("epoch", "time")} for row in rows}
+
+
+def as_in_csv(record: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, float]]:
+    """Return the numbers with the six digits that ``results.csv`` keeps, to be equal to :func:`results`."""
+    return {epoch: {key: float(f"{value:.6g}") for key, value in numbers.items()} for epoch, numbers in record.items()}
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,7 +60,7 @@ def browse(url: str, folder: Path, *options: str) -> str:
     """Open a page in headless Chromium; return its DOM and check that the console is empty."""
     line = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--window-size=1280,1400", *options, url,
+        "--disable-background-networking", f"--user-data-dir={folder / 'profile'}", "--window-size=1280,1400", *options, url,
     ]  # fmt: skip
     ended = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
     said = [text for text in ended.stderr.splitlines() if "CONSOLE" in text]
@@ -93,6 +94,8 @@ def test_the_script_shows_times_and_the_text_of_names(public, model, tmp_path):
     assert "a &lt;b&gt;bold&lt;/b&gt; name" in dom
     assert dom.count('<figure class="chart"') == 4
     assert "4 of 9" in dom
+    assert f'<img src="/v1/models/{model}/images/val_batch0_pred.png' in dom
+    assert re.search(rf'<a href="/v1/models/{model}/checkpoints/(best|last)" class="button" download', dom)
     assert 'id="theme"' in dom
     assert '<button type="button" id="theme" class="plain" hidden' not in dom
 

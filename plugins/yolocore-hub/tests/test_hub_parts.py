@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -19,7 +20,21 @@ from yolocore_hub.transport import Backoff, RefusedError, UnavailableError
 
 @pytest.mark.parametrize(
     ("low", "high"),
-    [(0, 1), (0.123, 0.127), (-3, 5), (1e-9, 3e-9), (0, 12345), (2, 2), (0, 0), (-1, -1), (0.1, 0.3), (1e300, 2e300)],
+    [
+        (0, 1),
+        (0.123, 0.127),
+        (-3, 5),
+        (1e-9, 3e-9),
+        (0, 12345),
+        (2, 2),
+        (0, 0),
+        (-1, -1),
+        (0.1, 0.3),
+        (1e300, 2e300),
+        (0, 5e-324),
+        (1, 1 + 2e-16),
+        (-1e-310, 1e-310),
+    ],
 )
 def test_ticks_are_round_evenly_spaced_and_enclose(low, high):
     ticks = nice_ticks(low, high)
@@ -68,6 +83,8 @@ def test_a_chart_of_one_point_or_of_one_value_can_be_drawn():
         assert "nan" not in drawn.lower()
         assert drawn.count("<circle") == len(points)
     assert render(Chart("x", [])) == EMPTY
+    scores = render(Chart("x", [Series("y", [(1, 0.0), (2, 0.0)])], starts_at_zero=True))
+    assert re.findall(r">([-\d.]+)</text>", scores) == ["0", "0.5", "1", "1", "2"], "scores of 0 lie at the bottom"
 
 
 def test_text_is_escaped_and_markup_is_not():
@@ -94,7 +111,7 @@ def test_the_outbox_keeps_the_newest_and_stays_small(tmp_path):
     box.give_back_picture(first)
     assert box.take_picture() is first
     box.checkpoint = Checkpoint(tmp_path / "last.pt", 3)
-    assert box.remains() == "2 epochs, last.pt, 63 pictures"
+    assert box.remains() == "2 epochs, last.pt, 63 pictures, 5 older epochs or pictures"
     assert not Outbox()
 
 
@@ -116,7 +133,7 @@ def answered(monkeypatch, status, headers=None, content=b"{}"):
     return transport.Transport("http://hub.test", {"x-api-key": "k"})
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 301, 507])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 301, 501])
 def test_a_refusal_is_final(monkeypatch, status):
     with pytest.raises(RefusedError) as caught:
         answered(monkeypatch, status, content=b'{"message": "why"}').json("POST", "/x")
@@ -124,7 +141,9 @@ def test_a_refusal_is_final(monkeypatch, status):
     assert "why" in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "retry"), [(408, None), (429, "7"), (500, None), (502, "no date"), (503, "0")])
+@pytest.mark.parametrize(
+    ("status", "retry"), [(408, None), (429, "7"), (500, None), (502, "no date"), (503, "0"), (507, "60")]
+)
 def test_other_errors_may_pass(monkeypatch, status, retry):
     headers = {} if retry is None else {"retry-after": retry}
     with pytest.raises(UnavailableError) as caught:

@@ -7,7 +7,7 @@ import json
 import logging
 
 import pytest
-from hub_kit import digest, results
+from hub_kit import as_in_csv, digest, results
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def trained(train, server, tmp_path_factory):
     before = set(server.models())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("YOLOCORE_API_KEY", server.key)
-        trainer = train(tmp_path_factory.mktemp("trained"), **{"hub.address": server.address})
+        trainer = train(tmp_path_factory.mktemp("trained"), plots=True, **{"hub.address": server.address})
     (model,) = set(server.models()) - before
     return trainer, model
 
@@ -29,9 +29,9 @@ def test_every_number_picture_and_file_is_there(trained, server, control):
     by_api = {int(epoch): values for epoch, values in server.get(f"/v1/models/{model}/metrics").items()}
     facts = by_api[0].keys() - expected[0].keys()
     assert facts == {"model/parameters", "model/GFLOPs", "model/speed_PyTorch(ms)"}
+    assert as_in_csv(stored) == expected
     for epoch, numbers in expected.items():
         assert stored[epoch].keys() == numbers.keys()
-        assert stored[epoch] == pytest.approx(numbers, rel=1e-6, abs=1e-9)
         assert {key: by_api[epoch][key] for key in numbers} == stored[epoch]
     assert by_api[0]["model/parameters"] == sum(p.numel() for p in trainer.model.parameters())
 
@@ -72,7 +72,7 @@ def test_two_trainings_in_one_process_are_two_models(train, server, key, tmp_pat
 def test_the_address_may_come_from_the_environment(train, server, key, tmp_path, monkeypatch):
     monkeypatch.setenv("YOLOCORE_HUB_ADDRESS", server.address + "/")
     before = set(server.models())
-    train(tmp_path, epochs=1, **{"hub.project": "by name", "hub.images": False})
+    train(tmp_path, epochs=1, plots=True, **{"hub.project": "by name", "hub.images": False})
     (model,) = set(server.models()) - before
     assert server.get(f"/v1/models/{model}")["meta"]["project"] == "by name"
     assert not server.rows("SELECT 1 FROM file WHERE model = ? AND kind = 'image'", model)
@@ -100,14 +100,18 @@ def test_checkpoints_are_sent_when_the_interval_has_passed(train, server, key, t
     assert sha256 == seen[epoch], "what is stored is the checkpoint of that epoch, whole"
 
 
-def test_nothing_is_sent_without_address_or_without_key(train, server, tmp_path, monkeypatch, caplog, no_network):
+def test_nothing_is_sent_without_address_or_without_key(
+    train, control, server, tmp_path, monkeypatch, caplog, no_network
+):
     no_network.allow_loopback = False
     before = server.models()
     monkeypatch.setenv("YOLOCORE_API_KEY", server.key)
     assert train(tmp_path, epochs=1).hub_session is None
     monkeypatch.delenv("YOLOCORE_API_KEY")
     with caplog.at_level(logging.WARNING):
-        assert train(tmp_path, epochs=1, **{"hub.address": server.address}).hub_session is None
+        trainer = train(tmp_path, **{"hub.address": server.address})
+    assert trainer.hub_session is None
+    assert digest(trainer) == control
     assert "no key" in caplog.text
     assert no_network.attempts == []
     assert server.models() == before

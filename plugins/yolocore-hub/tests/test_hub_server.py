@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
 import json
 import re
@@ -17,6 +19,7 @@ import pytest
 from hub_kit import HubServer
 
 from yolocore_hub.client import HubClient
+from yolocore_hub.server.app import create_app
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63fcffff3f030005fe02fea73581840000000049454e44ae426082")  # fmt: skip  # noqa: E501
 HOSTILE = ("../../../etc/passwd", "<script>alert(1)</script>", 'x" onmouseover="alert(1)', "a\u202egnp.exe", "x" * 1000)
@@ -87,6 +90,8 @@ def test_guessing_keys_is_slowed_down(own_server):
     assert statuses[:20] == [401] * 20
     assert statuses[-1] == 429
     assert int(answers[-1].headers["retry-after"]) >= 1
+    right = httpx.post(f"{own_server.address}/v1/auth", headers={"x-api-key": own_server.key})
+    assert right.status_code == 200, "nobody can lock others out"
 
 
 def test_a_client_that_asks_too_often_is_told_to_wait(tmp_path):
@@ -133,6 +138,23 @@ def test_an_oversize_upload_is_refused_and_leaves_nothing(tmp_path):
         server.kill()
 
 
+def test_a_ticket_is_good_for_one_upload(client, server):
+    def announce(**body):
+        return client.post("/api/webhooks/models/upload", json={"project": "p", "name": "../<b>", **body})
+
+    for size in (0, -1, "5", None, True):
+        assert announce(filename="best.pt", size=size).status_code == 422
+    assert announce(filename="best.pt", size=1 << 40).status_code == 413
+    place = announce(filename="../../best.pt", size=7).raise_for_status().json()["data"]["uploadUrl"]
+    with httpx.Client(base_url=server.address) as anyone:
+        assert anyone.put(place, content=b"weights").status_code == 200
+        assert anyone.put(place, content=b"again").status_code == 403
+        assert anyone.put("/api/uploads/" + "A" * 43, content=b"guess").status_code == 403
+    model = server.models()[-1]
+    assert server.file(model, "final", "final") == b"weights"
+    assert client.get(f"/v1/models/{model}").json()["data"]["meta"] == {"name": "../<b>", "project": "p"}
+
+
 def test_pictures_are_limited_in_kind_and_number(client, model):
     def send(name, content):
         return client.post(f"/v1/models/{model}/images", data={"epoch": "0"}, files={"file": (name, content)})
@@ -174,6 +196,75 @@ def test_an_epoch_that_is_sent_again_replaces_the_old_one(client, server, model)
     for numbers in ({"a": 1, "b": 2}, {"a": 3}):
         client.post(f"/v1/models/{model}", json={"metrics": {"0": json.dumps(numbers)}}).raise_for_status()
     assert server.metrics(model) == {0: {"a": 3.0}}
+
+
+def test_hostile_values_poison_no_list_and_no_page(client, server, model):
+    values = '{"a": NaN, "b": [1e999, -Infinity], "c": "\\ud800", "\\udfff": 1, "epochs": 1e999}'
+    body = f'{{"meta": {{"name": "\\ud800", "project": "poison"}}, "config": {values}}}'
+    json_type = {"content-type": "application/json"}
+    answer = client.post("/v1/models", content=body, headers=json_type).raise_for_status()
+    made = answer.json()["data"]["id"]
+    changes = f'{{"args": {values}, "final": {{"a": NaN}}, "status": "training"}}'
+    client.patch(f"/v1/models/{made}", content=changes, headers=json_type).raise_for_status()
+    numbers = {f"n/{index}": value for index, value in enumerate((1.7e308, -1.7e308, 5e-324, 1e-310, 1e99, -1e99))}
+    for epoch in range(2):
+        sent = {"metrics": {str(epoch): json.dumps({**numbers, "n/0": numbers["n/0"] / (epoch + 1)})}}
+        client.post(f"/v1/models/{made}", json=sent).raise_for_status()
+    heartbeat = client.post(f"/v1/agent/heartbeat/models/{made}", content='{"agentId": NaN}', headers=json_type)
+    assert heartbeat.status_code == 200
+    deep = f'{{"config": {"[" * 200_000}}}'
+    assert client.post("/v1/models", content=deep, headers=json_type).status_code in (400, 422)
+    known = client.get(f"/v1/models/{made}").raise_for_status().json()["data"]
+    assert known["args"] == {"a": None, "b": [None, None], "c": "?", "?": 1, "epochs": None}
+    client.get("/v1/models").raise_for_status()
+    with server.browser() as browser:
+        for path in ("/", "/projects/poison", f"/models/{made}"):
+            browser.get(path).raise_for_status()
+
+
+def asked(app, method, path, **content):
+    """Return the answer of an application in this process."""
+
+    async def ask():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
+            return await client.request(method, path, **content)
+
+    return asyncio.run(ask())
+
+
+def test_a_full_disk_is_said_and_passes(tmp_path, monkeypatch):
+    app = create_app(tmp_path)
+    services = app.state.services
+    key = services.access.tokens.create("tests")
+    headers, model = {"x-api-key": key}, services.records.create(key.split("_")[1], "exp", "tests", {})
+    entry = {"metrics": {"0": json.dumps({"n" * 100 + str(n): n for n in range(499)})}}
+
+    def sent(path="", **content):
+        return asked(app, "POST", f"/v1/models/{model}{path}", headers=headers, **content)
+
+    database = services.records._database
+    with database.reading() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+    full = sent(json=entry)
+    assert (full.status_code, full.headers["retry-after"]) == (507, "60")
+    assert services.records.metrics(model) == {}
+    with database.reading() as connection:
+        assert not connection.in_transaction
+        connection.execute("PRAGMA max_page_count = 100000")
+    assert sent(json=entry).status_code == 200
+    assert len(services.records.metrics(model)[0]) == 499
+
+    def no_room(stream):
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.blobs, "stage", no_room)
+        form = {"data": {"type": "epoch"}, "files": {"file": ("last.pt", b"weights")}}
+        assert sent("/upload", **form).status_code == 507
+    assert sent("/upload", **form).status_code == 200
+    database.close()
 
 
 # hostile names -------------------------------------------------------------------------------------------------
@@ -290,6 +381,21 @@ def test_killed_in_the_middle_of_an_upload_it_starts_again_clean(own_server):
     assert own_server.file(model, "last", "last") == b"first"
     assert not list((own_server.data_dir / "files").glob("*.part"))
     assert own_server.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_an_upload_that_breaks_off_leaves_no_trace(client, server, model):
+    def pieces():
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\n'
+        yield bytes(1 << 20)
+        raise KeyError("broken off")
+
+    before = files_below(server.data_dir / "files")
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    with pytest.raises(KeyError):
+        client.post(f"/v1/models/{model}/upload", content=pieces(), headers=headers)
+    assert client.get(f"/v1/models/{model}/files").json()["data"] == []
+    assert files_below(server.data_dir / "files") == before
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_files_go_when_nothing_needs_them_any_more(client, server, model):

@@ -55,15 +55,30 @@ def train(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., A
     return run
 
 
-@pytest.fixture
-def control(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path: Path) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
+@pytest.fixture(scope="session")
+def unrecorded(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The trainer of the same training without any plugin."""
+    project = str(tmp_path_factory.mktemp("unrecorded"))
     model = YOLO(tiny_detect_model)
-    model.train(**{**recipe(tiny_detect_dataset), "plugins": "none"}, project=str(tmp_path / "control"))
-    return digest(model.trainer)
+    model.train(**{**recipe(tiny_detect_dataset), "plugins": "none"}, project=project)
+    return model.trainer
+
+
+@pytest.fixture(scope="session")
+def control(unrecorded: Any) -> str:
+    """The weights, as a hash, of the same training without any plugin."""
+    return digest(unrecorded)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """The store that is used when nothing names another."""
     return Store(tmp_path / "runs" / "mlflow" / "mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def imported() -> Any:
+    """MLflow, imported: its own seconds are not the plugin's."""
+    from yolocore_mlflow.store import import_mlflow
+
+    return import_mlflow()

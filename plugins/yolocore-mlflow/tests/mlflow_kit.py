@@ -10,6 +10,7 @@ from typing import Any
 
 
 def recipe(data: Path) -> dict[str, Any]:
+    """Return the arguments of a training of two epochs of three batches."""
     size = {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 2, "warmup_epochs": 0}
     return {
         "data": str(data),
@@ -17,12 +18,13 @@ def recipe(data: Path) -> dict[str, Any]:
         "workers": 0,
         "device": "cpu",
         "verbose": False,
-        "plots": True,
+        "plots": False,
         "plugins": "mlflow",
     }
 
 
 def digest(trainer: Any) -> str:
+    """Return a hash of the averaged weights."""
     total = hashlib.sha256()
     for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
         total.update(key.encode() + tensor.numpy().tobytes())

@@ -18,7 +18,8 @@ from yolocore_mlflow.run import metric_name, param_text
 
 def test_records_every_number_argument_and_file(train, store, control):
     before = dict(os.environ)
-    trainer = train(callbacks={"on_fit_epoch_end": lambda trainer: trainer.log({"mine": 1 / (trainer.epoch + 3)})})
+    log = {"on_fit_epoch_end": lambda trainer: trainer.log({"mine": 1 / (trainer.epoch + 3)})}
+    trainer = train(callbacks=log, plots=True)
     (run,) = store.runs()
     metrics = store.metrics(run)
     expect_as_in_csv(metrics, trainer)
@@ -36,11 +37,11 @@ def test_records_every_number_argument_and_file(train, store, control):
     assert digest(trainer) == control
     assert dict(os.environ) == before
     assert not Path("mlruns").exists()
+    expect_every_file(store, run, trainer)
 
 
-def test_stores_the_files_byte_by_byte(train, store):
-    trainer = train()
-    (run,) = store.runs()
+def expect_every_file(store, run, trainer):
+    """Compare the artifacts, byte by byte, with the run directory."""
     stored = {str(p.relative_to(store.artifacts(run))): p for p in store.artifacts(run).rglob("*") if p.is_file()}
     weights = {f"weights/{path.name}": path for path in trainer.wdir.iterdir()}
     others = {p.name: p for p in trainer.save_dir.iterdir() if p.suffix in {".png", ".jpg", ".csv", ".yaml"}}
@@ -97,6 +98,8 @@ def test_a_run_that_the_user_opened_is_used_and_left_open(train, new_store, tmp_
         expect_as_in_csv(metrics, trainer)
         assert store.params(mine.info.run_id)["epochs"] == "as I said"
         assert store.tags(mine.info.run_id)["resumed.epochs"] == "2"
+        train(epochs=1)  # another training, whose steps are no repetition
+        assert [step for step, _ in store.metrics(mine.info.run_id)["train/box_loss"]] == [1, 1, 2]
     finally:
         mlflow.end_run()
 

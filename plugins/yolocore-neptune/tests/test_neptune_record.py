@@ -93,10 +93,25 @@ def test_two_trainings_in_one_process_and_data_workers(train, control):
         expect_as_in_csv(Record(folder).series(), trainer)
 
 
-def test_the_environment_names_the_directory(train, tmp_path, monkeypatch):
+def test_beside_a_run_of_the_users_in_the_directory_of_the_environment(train, tmp_path, monkeypatch, caplog):
+    """A token and an online mode change nothing, and the run that is open already is neither used nor closed."""
+    import neptune
+
+    quiet = dict.fromkeys(("capture_stdout", "capture_stderr", "capture_hardware_metrics", "git_ref"), False)
     monkeypatch.setenv("NEPTUNE_DATA_DIRECTORY", str(tmp_path / "elsewhere"))
-    train(epochs=1)
-    assert len(list((tmp_path / "elsewhere" / "offline").glob("run__*"))) == 1
+    own = neptune.init_run(mode="offline", source_files=[], **quiet)
+    own["x"].append(0.5, step=1)
+    for name, value in (("API_TOKEN", "token"), ("PROJECT", "me/it"), ("MODE", "async")):
+        monkeypatch.setenv(f"NEPTUNE_{name}", value)
+    trainer = train(epochs=1, plots=False)
+    own["x"].append(0.25, step=2)
+    own.stop()
+    (message,) = [r.getMessage() for r in caplog.records if "service closed on 2026-03-05" in r.getMessage()]
+    folders = list((tmp_path / "elsewhere" / "offline").glob("run__*"))
+    (folder,) = [folder for folder in folders if str(folder) in message]
+    expect_as_in_csv(Record(folder).series(), trainer)
+    (other,) = set(folders) - {folder}
+    assert Record(other).series() == {"x": [(1, 0.5), (2, 0.25)]}
 
 
 def test_the_process_stays_as_it_was(tmp_path):
@@ -104,7 +119,9 @@ def test_the_process_stays_as_it_was(tmp_path):
 
     random.seed(7)
     state, hook = random.getstate(), sys.excepthook
-    run = open_run(tmp_path / "data", "x")
+    run, record = open_run(tmp_path / "data", "x")
+    assert record is not None
+    assert record.is_dir()
     assert random.getstate() == state
     assert sys.excepthook is hook
     run.stop()

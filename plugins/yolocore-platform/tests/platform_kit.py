@@ -5,10 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sqlite3
+import subprocess
+import sys
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+COMMAND: Final = (sys.executable, "-m", "yolocore.cli", "hub")
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def recipe(data: Path | str) -> dict[str, Any]:
         "workers": 0,
         "device": "cpu",
         "verbose": False,
-        "plots": True,
+        "plots": False,
         "plugins": "platform",
         "name": "exp",
     }
@@ -44,6 +50,55 @@ def results(save_dir: Path) -> dict[int, dict[str, float]]:
     return {int(row["epoch"]) - 1: {k: float(v) for k, v in row.items() if k not in ("epoch", "time")} for row in rows}
 
 
+def as_in_csv(record: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, float]]:
+    """Return the numbers with the six digits that ``results.csv`` keeps, to be equal to :func:`results`."""
+    return {epoch: {key: float(f"{value:.6g}") for key, value in numbers.items()} for epoch, numbers in record.items()}
+
+
+class HubServer:
+    """``yolo hub serve`` as a process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.key = self._run("token", "create", "tests").strip()
+        line = [*COMMAND, "serve", "--port", "0", "--data-dir", str(data_dir)]
+        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().split()[2]
+
+    def _run(self, *words: str) -> str:
+        line = [*COMMAND, *words, "--data-dir", str(self.data_dir)]
+        return subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read the database without the server."""
+        connection = sqlite3.connect(f"file:{self.data_dir / 'hub.sqlite'}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def models(self) -> list[str]:
+        return [row[0] for row in self.rows("SELECT id FROM model ORDER BY created")]
+
+    def metrics(self, model: str) -> dict[int, dict[str, float]]:
+        """Return epoch → name → number of a model, model facts left out."""
+        found: dict[int, dict[str, float]] = {}
+        for epoch, name, value in self.rows("SELECT epoch, name, value FROM metric WHERE model = ?", model):
+            if not name.startswith("model/"):
+                found.setdefault(epoch, {})[name] = value
+        return found
+
+    def files(self, model: str) -> dict[str, bytes]:
+        """Return kind → content of the files of a model."""
+        rows = self.rows("SELECT kind, sha256 FROM file WHERE model = ?", model)
+        return {kind: (self.data_dir / "files" / sha[:2] / sha).read_bytes() for kind, sha in rows}
+
+
 class Stub:
     """A server that notes requests and answers as a test wants.
 
@@ -52,6 +107,8 @@ class Stub:
         files: name → content that was put.
         headers: of every request, with its path.
         answer: gets the event body and returns status and answer.
+        put_status: answer to files that are put.
+        hangs: when set, requests are taken and never answered.
     """
 
     def __init__(self) -> None:
@@ -60,6 +117,8 @@ class Stub:
         self.files: dict[str, bytes] = {}
         self.headers: list[tuple[str, dict[str, str]]] = []
         self.answer: Any = lambda body: (200, {"success": True})
+        self.put_status = 200
+        self.hangs, self.ended = threading.Event(), threading.Event()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +126,10 @@ class Stub:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if stub.hangs.is_set():
+                    stub.ended.wait(60)
+                    self.close_connection = True
+                    return
                 stub.headers.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
                 status, answer = stub.take(self.path, body)
                 text = json.dumps(answer).encode()
@@ -94,13 +157,15 @@ class Stub:
         if path == "/api/webhooks/models/upload":
             self.announced.append(json.loads(body))
             return 200, {"uploadUrl": f"{self.address}/put/{len(self.announced)}/{self.announced[-1]['filename']}"}
-        self.files[path.rpartition("/")[2]] = body
-        return 200, {}
+        if self.put_status == 200:
+            self.files[path.rpartition("/")[2]] = body
+        return self.put_status, {}
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [body["data"] for body in self.events if body["event"] == event]
 
     def close(self) -> None:
+        self.ended.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()

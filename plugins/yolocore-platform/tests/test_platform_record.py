@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sqlite3
 import threading
 
 import pytest
-from platform_kit import digest, results
+from platform_kit import as_in_csv, digest, results
+
+from yolocore_platform import sender
+from yolocore_platform.client import PlatformClient
 
 
 def cost(trainer):
@@ -20,7 +22,7 @@ def cost(trainer):
 
 
 def test_events_numbers_curves_and_weights_are_sent(train, control, stub, key, tmp_path):
-    trainer = train(tmp_path, **{"platform.address": stub.address, "platform.project": "me/lots"})
+    trainer = train(tmp_path, plots=True, **{"platform.address": stub.address, "platform.project": "me/lots"})
     kinds = [body["event"] for body in stub.events]
     assert kinds == ["training_started", "epoch_end", "epoch_end", "training_complete"]
     assert {(body["project"], body["name"]) for body in stub.events} == {("me/lots", "exp")}
@@ -29,14 +31,16 @@ def test_events_numbers_curves_and_weights_are_sent(train, control, stub, key, t
     assert set(started["args"]) == set(vars(trainer.args)) - {"plugin_args"}
     assert set(started["environment"]) == {"os", "python", "torch", "device", "cpus"}
     assert started["resumed"] is False
+    assert started["model"]["model/parameters"] == sum(p.numel() for p in trainer.model.parameters())
     expected = results(trainer.save_dir)
     for data in stub.of("epoch_end"):
         numbers = {**data["metrics"], **data["lr"]}
         assert numbers.keys() == expected[data["epoch"]].keys()
-        assert numbers == pytest.approx(expected[data["epoch"]], rel=1e-6, abs=1e-9)
+        assert as_in_csv({0: numbers})[0] == expected[data["epoch"]]
         assert data["system"]["memory/resident"] > 1e6
     assert [data["epoch"] for data in stub.of("epoch_end")] == [0, 1]
     assert [("model" in data) for data in stub.of("epoch_end")] == [True, False]
+    assert set(stub.of("epoch_end")[0]["model"]) == {"model/parameters", "model/GFLOPs", "model/speed_PyTorch(ms)"}
 
     (done,) = stub.of("training_complete")
     assert done["metrics"] == pytest.approx(trainer.final_metrics)
@@ -72,7 +76,7 @@ def test_an_answer_may_stop_the_training(train, stub, key, tmp_path):
     def wait(trainer):
         if trainer.epoch == 2:
             answered.wait(10)
-            assert trainer.manager.plugin("platform")._stop.wait(10)
+            assert trainer.manager.plugin("platform")._sender.stop.wait(10)
 
     trainer = train(tmp_path, {"on_train_epoch_start": wait}, epochs=9, **{"platform.address": stub.address})
     assert trainer.epoch == 2
@@ -86,13 +90,16 @@ def test_checkpoints_are_sent_when_the_interval_has_passed(train, stub, key, tmp
     assert [body["filename"] for body in stub.announced] == ["last.pt", "last.pt", "best.pt"]
 
 
-def test_nothing_is_sent_without_address_or_without_key(train, stub, tmp_path, monkeypatch, caplog, no_network):
+def test_nothing_is_sent_without_address_or_without_key(
+    train, control, stub, tmp_path, monkeypatch, caplog, no_network
+):
     no_network.allow_loopback = False
     monkeypatch.setenv("YOLOCORE_PLATFORM_KEY", "k")
     train(tmp_path, epochs=1)
     monkeypatch.delenv("YOLOCORE_PLATFORM_KEY")
     with caplog.at_level(logging.WARNING):
-        train(tmp_path, epochs=1, **{"platform.address": stub.address})
+        trainer = train(tmp_path, **{"platform.address": stub.address})
+    assert digest(trainer) == control
     assert "no key is" in caplog.text
     assert (no_network.attempts, stub.headers) == ([], [])
 
@@ -112,6 +119,49 @@ def test_a_server_that_is_down(train, control, key, tmp_path):
     trainer = train(tmp_path, **{"platform.address": "http://127.0.0.1:9"})
     assert digest(trainer) == control
     assert cost(trainer) < 10
+
+
+def test_a_store_that_refuses_files_ends_nothing_else(train, stub, key, tmp_path, caplog):
+    stub.put_status = 403
+    train(tmp_path, **{"platform.address": stub.address, "platform.checkpoint_interval": 0})
+    assert "best.pt was not taken: 403" in caplog.text
+    assert [body["event"] for body in stub.events][-1] == "training_complete"
+
+
+def test_a_server_that_hangs(train, control, stub, key, tmp_path):
+    stub.hangs.set()
+    trainer = train(tmp_path, **{"platform.address": stub.address})
+    assert digest(trainer) == control
+    assert cost(trainer) < 10
+
+
+def test_a_server_that_hangs_at_the_end(train, control, stub, key, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sender, "PATIENCE_AT_END", 1.5)
+    trainer = train(tmp_path, {"on_train_end": lambda trainer: stub.hangs.set()}, **{"platform.address": stub.address})
+    assert digest(trainer) == control
+    assert cost(trainer) < 4
+    assert "dropped" in caplog.text
+
+
+def test_a_server_that_comes_late_is_told_of_the_start_first(train, control, stub, key, tmp_path):
+    stub.answer = lambda body: (200 if body["event"] == "epoch_end" or len(stub.events) > 4 else 503, {})
+    trainer = train(tmp_path, **{"platform.address": stub.address})
+    assert digest(trainer) == control
+    kinds = [body["event"] for body in stub.events]
+    first = next(place for place, kind in enumerate(kinds) if kind != "training_started")
+    assert first == 5, "four attempts at the start fail, the fifth comes through, and only then the epochs follow"
+    assert kinds[first:] == ["epoch_end", "epoch_end", "training_complete"]
+
+
+def test_a_fault_in_the_client(train, control, stub, key, tmp_path, monkeypatch, caplog):
+    def fail(*_args):
+        raise RuntimeError("planned")
+
+    monkeypatch.setattr(PlatformClient, "event", fail)
+    trainer = train(tmp_path, **{"platform.address": stub.address})
+    assert digest(trainer) == control
+    assert cost(trainer) < 10
+    assert "RuntimeError: planned" in caplog.text
 
 
 def test_a_training_that_fails_is_told(train, stub, key, tmp_path):
@@ -137,6 +187,7 @@ def test_a_resumed_training_goes_on_under_its_name(train, stub, key, tmp_path):
     assert [data["resumed"] for data in stub.of("training_started")] == [False, True]
     assert [data["epoch"] for data in stub.of("epoch_end")] == [0, 1]
     assert len({(body["project"], body["name"]) for body in stub.events}) == 1
+    assert len({headers["x-yolocore-run"] for path, headers in stub.headers if path.startswith("/api/")}) == 1
 
 
 def test_what_is_not_finite_becomes_null():
@@ -160,57 +211,11 @@ def test_what_is_not_finite_becomes_null():
 )
 def test_files_go_only_where_they_are_safe(answer, place):
     from yolocore_hub.transport import RefusedError
-    from yolocore_platform.client import PlatformClient
 
-    client = PlatformClient("http://hub.test", "key", "p", "n")
+    client = PlatformClient("http://hub.test", "key", "p", "n", "0" * 32)
     if place is None:
         with pytest.raises(RefusedError):
             client._place(answer)
     else:
         assert client._place(answer) == place
     client.close()
-
-
-def test_the_hub_server_takes_it(train, tmp_path, monkeypatch):
-    fastapi = pytest.importorskip("fastapi", reason="needs yolocore-hub[server]")
-    assert fastapi
-    import socket
-    import time
-
-    import uvicorn
-
-    from yolocore_hub.server.app import create_app
-    from yolocore_hub.server.database import Database
-    from yolocore_hub.server.tokens import Tokens
-
-    app = create_app(tmp_path / "hub")
-    database = Database(tmp_path / "hub" / "hub.sqlite")
-    monkeypatch.setenv("YOLOCORE_PLATFORM_KEY", Tokens(database).create("tests"))
-    database.close()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", http="h11"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.02)
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        trainer = train(tmp_path, **{"platform.address": address, "platform.checkpoint_interval": 0})
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-    connection = sqlite3.connect(tmp_path / "hub" / "hub.sqlite")
-    ((model, status, final),) = connection.execute("SELECT id, status, final FROM model").fetchall()
-    stored: dict[int, dict[str, float]] = {}
-    for epoch, name, value in connection.execute("SELECT epoch, name, value FROM metric WHERE model = ?", (model,)):
-        if not name.startswith("model/"):
-            stored.setdefault(epoch, {})[name] = value
-    files = dict(connection.execute("SELECT kind, sha256 FROM file").fetchall())
-    connection.close()
-    assert status == "finished"
-    assert json.loads(final) == pytest.approx(trainer.final_metrics)
-    assert stored == {e: pytest.approx(n, rel=1e-6) for e, n in results(trainer.save_dir).items()}
-    assert set(files) == {"last", "final"}
-    best = tmp_path / "hub" / "files" / files["final"][:2] / files["final"]
-    assert best.read_bytes() == trainer.best.read_bytes()

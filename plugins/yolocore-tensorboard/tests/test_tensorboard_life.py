@@ -48,6 +48,8 @@ def test_a_resumed_training_has_every_epoch_once(trained, tmp_path, control):
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
     model.train(resume=True)
     assert len(event_files(tmp_path / "exp")) == 2
+    images = read(tmp_path / "exp").Tags()["images"]
+    assert {"train_batch0", "train_batch1", "train_batch2"} <= set(images)  # the first process drew them
     expect_as_in_csv(tmp_path / "exp")
     assert digest(model.trainer) == control
 
@@ -58,7 +60,7 @@ def test_an_epoch_that_is_trained_again_replaces_its_first_record(trained, tmp_p
             raise BreakOffError
 
     with pytest.raises(BreakOffError):  # after the losses of epoch 2 were recorded, before its checkpoint
-        trained(tmp_path, callbacks={"on_val_start": lambda validator: fail(validator.context)})
+        trained(tmp_path, callbacks={"on_val_start": lambda validator: fail(validator.context)}, plots=False)
     assert sorted(scalars(read(tmp_path / "exp"))["train/box_loss"]) == [1, 2]
     YOLO(tmp_path / "exp" / "weights" / "last.pt").train(resume=True)
     expect_as_in_csv(tmp_path / "exp")
@@ -79,7 +81,7 @@ def test_two_trainings_in_one_process_make_two_records(trained, tmp_path):
 
 def test_a_failed_training_leaves_a_closed_record(trained, tmp_path):
     with pytest.raises(BreakOffError):
-        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
+        trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2}, plots=False)
     open_files = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
     assert not [name for name in open_files if "tfevents" in name]
 
@@ -118,7 +120,7 @@ def test_a_writer_that_raises_costs_its_record_only(trained, tmp_path, control, 
         raise RuntimeError("the writer is broken")
 
     monkeypatch.setattr(SummaryWriter, "add_scalar", broken)
-    trainer = trained(tmp_path)
+    trainer = trained(tmp_path, plots=False)
     (report,) = [r for r in trainer.manager.plugins() if r.name == "tensorboard"]
     assert (report.state, report.errors) == ("off", 1)
     assert digest(trainer) == control
@@ -141,7 +143,7 @@ model.train(**request["arguments"])
 def test_a_killed_training_keeps_its_epochs_and_goes_on(tmp_path, control, tiny_detect_dataset, tiny_detect_model):
     import json
 
-    given = {**recipe(tiny_detect_dataset), "project": str(tmp_path), "name": "exp"}
+    given = {**recipe(tiny_detect_dataset), "plots": False, "project": str(tmp_path), "name": "exp"}
     request = json.dumps({"model": str(tiny_detect_model), "arguments": given})
     ended = subprocess.run([sys.executable, "-c", CHILD, request], cwd=tmp_path, timeout=180, capture_output=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -47,12 +49,11 @@ def test_pictures_are_there_byte_for_byte(record, trainer):
 def test_hparams_hold_every_argument(record, trainer):
     plugin = record.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data
     found = HParamsPluginData.FromString(plugin.content).session_start_info.hparams
-    expected = {key: value for key, value in arguments(trainer).items() if value is not None}
-    assert found.keys() == expected.keys()
+    expected = arguments(trainer)
+    assert set(found) == set(expected) == set(vars(trainer.args)) - {"plugin_args"}
     for key, value in expected.items():
-        kind = found[key].WhichOneof("kind")
-        if isinstance(value, bool | int | float | str):
-            assert getattr(found[key], kind) == value, key
+        recorded = getattr(found[key], found[key].WhichOneof("kind"))
+        assert (recorded if isinstance(value, bool | int | float | str) else json.loads(recorded)) == value, key
 
 
 def test_the_graph_shows_the_network(record):

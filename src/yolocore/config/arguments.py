@@ -31,6 +31,7 @@ class Argument:
         is_text: whether nothing but text is accepted, so that a prompt's ``007`` stays as it is.
         is_flag: whether the bare name at a prompt means True.
         is_optional: whether None is accepted.
+        none_is_text: whether the word ``none`` is a value of its own; ``None`` and ``null`` are still None.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Argument:
     is_text: bool
     is_flag: bool
     is_optional: bool
+    none_is_text: bool
 
     @property
     def accepts(self) -> str:
@@ -57,9 +59,10 @@ class Argument:
         """Return the value that ``text``, typed at a prompt or set in the environment, stands for."""
         if not self.is_text:
             return parse_literal(text)
-        if self.is_optional and text.strip().lower() in {"none", "null"}:
+        text = text.strip()
+        if self.is_optional and text.lower() in {"none", "null"} and not (self.none_is_text and text == "none"):
             return None
-        return unquote(text.strip())
+        return unquote(text)
 
 
 def describe(name: str, field: FieldInfo, group: str) -> Argument:
@@ -81,6 +84,7 @@ def describe(name: str, field: FieldInfo, group: str) -> Argument:
         is_text=kinds <= {str, Any},
         is_flag=bool in kinds or name == "multi_scale",
         is_optional=type(None) in members or Any in kinds,
+        none_is_text=extra.get("none_is_text", False),
     )
 
 

@@ -102,9 +102,10 @@ class HouseArguments(Arguments):
     )
     plugins: str | None = arg(
         None,
-        "Plugins of this run, a comma list: 'wandb' runs only that one, '-wandb' all but that one.",
+        "Plugins of this run, a comma list: 'wandb' runs only that one, '-wandb' all but that one, 'none' no one.",
         modes="all",
         example="wandb,-clearml",
+        none_is_text=True,
     )
     plugin_errors: Literal["isolate", "raise"] = arg(
         "isolate", "What an exception in a plugin does: switch the plugin off, or stop the run.", modes="all"

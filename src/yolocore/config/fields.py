@@ -30,6 +30,7 @@ def arg(
     modes: str,
     bounds: str = "",
     example: Any = None,
+    none_is_text: bool = False,
     **constraints: float,
 ) -> Any:
     """Declare one argument.
@@ -40,10 +41,13 @@ def arg(
         modes: letters of the modes that read it: T V P K E B, or ``all``.
         bounds: the allowed values in words, where ``constraints`` and the type do not say it.
         example: a good value for error messages; the default, when that is not None.
+        none_is_text: the word ``none`` is a value of its own, other than the default ``None``.
         **constraints: ``ge``, ``gt``, ``le``, ``lt`` as pydantic knows them.
     """
     used = list(MODES) if modes == "all" else [LETTERS[letter] for letter in modes]
     extra: dict[str, Any] = {"modes": used, "example": default if example is None else example}
+    if none_is_text:
+        extra["none_is_text"] = True
     if bounds:
         extra["bounds"] = bounds
     declare: Any = Field

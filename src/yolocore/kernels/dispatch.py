@@ -83,6 +83,26 @@ def non_max_suppression(
     ]
 
 
+def confident_rows(
+    rows: Tensor, conf: float, *, classes: Sequence[int] | None = None, max_det: int = 300
+) -> list[Tensor]:
+    """Return the detections of an end-to-end network, which suppresses nothing because it repeats nothing.
+
+    Args:
+        rows: (B, N, 6): x1, y1, x2, y2 in pixels, score, class; best first.
+        conf: scores must be greater than this.
+        classes: keep only these.
+        max_det: boxes kept for each image.
+
+    Returns:
+        For each image (n, 6).
+    """
+    keep = rows[..., 4] > conf  # (B, N)
+    if classes is not None:
+        keep &= torch.isin(rows[..., 5], torch.tensor(list(classes), dtype=rows.dtype, device=rows.device))
+    return [image[wanted][:max_det] for image, wanted in zip(rows, keep, strict=True)]
+
+
 def _suppress(
     rows: Tensor,
     location: Tensor,

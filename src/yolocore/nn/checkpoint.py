@@ -21,8 +21,10 @@ from yolocore.errors import CheckpointError, ModelError
 from yolocore.nn.container import Contents, open_container
 from yolocore.nn.durable import free_bytes, remove_stale, write_durably
 from yolocore.nn.native import FORMAT, parse_native, prepare
-from yolocore.nn.official import as_float32, holds_network, parse_official
-from yolocore.nn.record import Checkpoint, class_names, is_fused
+from yolocore.nn.official import holds_network, parse_official
+from yolocore.nn.plain import state_dict_checkpoint
+from yolocore.nn.recognise import the_match
+from yolocore.nn.record import Checkpoint, class_names
 from yolocore.nn.safetensors import read_safetensors
 
 if TYPE_CHECKING:
@@ -54,7 +56,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.suffix.lower() == ".safetensors":
         tensors, metadata = read_safetensors(path)
-        return _from_state_dict(Contents(tensors, "safetensors"), tensors, path, metadata)
+        try:
+            return state_dict_checkpoint(Contents(tensors, "safetensors"), tensors, path, metadata)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
     contents = open_container(path)
     try:
         return _interpret(contents, path)
@@ -185,7 +190,7 @@ def native_payload(
         "metadata": {
             "date": dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds"),
             "version": __version__,
-            "license": LICENSE,
+            "license": getattr(model, "license", None) or LICENSE,
             **(metadata or {}),
         },
     }
@@ -202,12 +207,8 @@ def build_model(checkpoint: Checkpoint, model_class: Callable[..., Any], **optio
     Raises:
         CheckpointError: No description in the file, or names or shapes of the weights do not agree with it.
     """
-    if checkpoint.yaml is None:
-        raise CheckpointError(
-            f"{checkpoint.path}: holds weights without a network description. Build one and load them:"
-            ' YOLO("yolo11n.yaml").load("' + checkpoint.path.name + '")'
-        )
-    yaml = checkpoint.yaml
+    # a bare state dict that no packaged network, or more than one, has raises here
+    yaml = checkpoint.yaml or the_match(checkpoint.state_dict, str(checkpoint.path)).yaml
     channels = int(yaml.get("channels") or yaml.get("ch") or 3)
     try:
         model: Any = model_class(yaml, ch=channels, nc=checkpoint.nc, verbose=False, **options)
@@ -218,6 +219,7 @@ def build_model(checkpoint: Checkpoint, model_class: Callable[..., Any], **optio
         model.fuse()
     _load_strictly(model, checkpoint)
     model.names = class_names(checkpoint.names, checkpoint.nc)
+    model.license = checkpoint.metadata.get("license")
     if checkpoint.stride and getattr(model, "stride", None) is not None:
         model.stride = torch.tensor(checkpoint.stride)
     return model.eval()
@@ -232,20 +234,13 @@ def _interpret(contents: Contents, path: Path) -> Checkpoint:
     if isinstance(tree, Mapping):
         for tensors in (tree, tree.get("state_dict"), tree.get("model")):
             if isinstance(tensors, Mapping) and tensors and all(isinstance(v, torch.Tensor) for v in tensors.values()):
-                return _from_state_dict(contents, dict(tensors), path, {})
+                return state_dict_checkpoint(contents, dict(tensors), path, {})
     what = f"a dict with the keys {sorted(map(str, tree))[:8]}" if isinstance(tree, Mapping) else type(tree).__name__
     raise CheckpointError(f"holds {what}; expected a checkpoint, or a state dict of tensors by name")
 
 
 def _is_native(tree: Any) -> bool:
     return isinstance(tree, Mapping) and tree.get("format") == FORMAT
-
-
-def _from_state_dict(
-    contents: Contents, tensors: dict[str, torch.Tensor], path: Path, metadata: Mapping[str, Any]
-) -> Checkpoint:
-    state_dict = as_float32(tensors, contents)
-    return Checkpoint(path, "state_dict", state_dict, metadata=dict(metadata), fused=is_fused(state_dict))
 
 
 def _saver(payload: dict[str, Any]) -> Callable[[Path], None]:

@@ -13,7 +13,7 @@ import torch
 
 from yolocore.errors import CheckpointError
 from yolocore.nn.official import as_float32
-from yolocore.nn.record import Checkpoint, class_names, image_size, is_fused, keypoint_shape
+from yolocore.nn.record import Checkpoint, class_names, image_size, is_fused, keypoint_shape, main_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,8 @@ def parse_native(contents: Contents, path: Path) -> Checkpoint:
     _verify(contents)
     arguments = tree.get("args") or {}
     metadata = tree.get("metadata") or {}
-    state_dict = as_float32(_mapping(tree["model"], "model"), contents)
+    tensors = _mapping(tree["model"], "model")
+    state_dict = as_float32(tensors, contents)
     return Checkpoint(
         path=path,
         kind="native",
@@ -86,6 +87,8 @@ def parse_native(contents: Contents, path: Path) -> Checkpoint:
         fused=is_fused(state_dict),
         kpt_shape=keypoint_shape(tree["yaml"].get("kpt_shape")) if isinstance(tree["yaml"], dict) else None,
         batch_norm={k: (float(v[0]), float(v[1])) for k, v in (tree.get("batch_norm") or {}).items()},
+        dtype=main_dtype(tensors),
+        averaged="epoch" in metadata,  # a training writes the average
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from yolocore.errors import CheckpointError
-from yolocore.nn.record import Checkpoint, class_names, image_size, is_fused, keypoint_shape
+from yolocore.nn.record import Checkpoint, class_names, image_size, is_fused, keypoint_shape, main_dtype
 from yolocore.nn.unpickle import NETWORKS, Stub
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def parse_official(contents: Contents, path: Path) -> Checkpoint:
     network = _network(tree)
     attributes = _state(network, "the network")
     modules = list(_walk(network))
-    state_dict = _state_dict(modules, contents)
+    tensors = _tensors(modules)
+    state_dict = as_float32(tensors, contents)
     yaml = plain(attributes.get("yaml"))
     if not isinstance(yaml, dict):
         raise CheckpointError("the network carries no description ('yaml')")
@@ -58,6 +59,8 @@ def parse_official(contents: Contents, path: Path) -> Checkpoint:
         fused=is_fused(state_dict),
         kpt_shape=keypoint_shape(plain(attributes.get("kpt_shape")) or yaml.get("kpt_shape")),
         batch_norm=dict(_batch_norms(modules)),
+        dtype=main_dtype(tensors),
+        averaged=tree.get("ema") is not None,
     )
 
 
@@ -140,8 +143,8 @@ def _walk(root: Stub) -> Iterator[tuple[str, Stub]]:
         pending.extend(reversed(named))
 
 
-def _state_dict(modules: list[tuple[str, Stub]], contents: Contents) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = {}
+def _tensors(modules: list[tuple[str, Stub]]) -> dict[str, Any]:
+    tensors: dict[str, Any] = {}
     for prefix, stub in modules:
         transient = stub.state.get("_non_persistent_buffers_set") or ()
         for kind in ("_parameters", "_buffers"):
@@ -151,7 +154,7 @@ def _state_dict(modules: list[tuple[str, Stub]], contents: Contents) -> dict[str
             for name, value in held.items():
                 if value is not None and not (kind == "_buffers" and name in transient):
                     tensors[f"{prefix}.{name}" if prefix else str(name)] = value
-    return as_float32(tensors, contents)
+    return tensors
 
 
 def as_float32(tensors: Mapping[str, Any], contents: Contents) -> dict[str, torch.Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from yolocore.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -36,6 +38,8 @@ class Checkpoint:
         fused: Whether batch norms are folded into the convolutions.
         kpt_shape: Keypoints and values per keypoint (pose), or None.
         batch_norm: ``(eps, momentum)`` of each batch norm by dotted name, where the file says so.
+        dtype: Type the file stores most weights in, such as ``float16``.
+        averaged: Whether the file says that these are the moving average of a training.
     """
 
     path: Path
@@ -54,6 +58,8 @@ class Checkpoint:
     fused: bool = False
     kpt_shape: tuple[int, int] | None = None
     batch_norm: dict[str, tuple[float, float]] = field(default_factory=dict)
+    dtype: str = ""
+    averaged: bool = False
 
     @property
     def resumable(self) -> bool:
@@ -87,6 +93,14 @@ def keypoint_shape(value: Any) -> tuple[int, int] | None:
     if isinstance(value, (list, tuple)) and len(value) == 2:
         return int(value[0]), int(value[1])
     return None
+
+
+def main_dtype(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the type that most elements of ``tensors`` have, such as ``float16``."""
+    counts: Counter[str] = Counter()
+    for tensor in tensors.values():
+        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    return counts.most_common(1)[0][0] if counts else ""
 
 
 def is_fused(keys: Any) -> bool:

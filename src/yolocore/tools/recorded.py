@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,6 @@ from yolocore.utils.metrics import ConfusionMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -235,7 +235,7 @@ class RecordedTrainer(Recorded):
     def _apply_start(self, line: Mapping[str, Any]) -> None:
         """Take over what a session begins with: arguments, device, classes, sizes of the datasets."""
         if "args" in line:
-            vars(self.args).update(line["args"], save_dir=str(self.save_dir))
+            vars(self.args).update(line["args"], save_dir=self._own_name(line["args"].get("save_dir")))
             self.validator.args = self.args
             self.device = torch.device(line["environment"]["device"])
             self.world_size = line["environment"]["world_size"]
@@ -249,6 +249,11 @@ class RecordedTrainer(Recorded):
             size = line.get("batch_size", self.batch_size)
             self.train_loader = RecordedLoader(line["train_batches"], size, line["train_images"])
             self.test_loader = RecordedLoader(line["val_batches"], 2 * size, line["val_images"])
+
+    def _own_name(self, recorded: str | None) -> str:
+        """Return the run directory as the training called it, or where it is now when that leads elsewhere."""
+        stays = recorded is not None and Path(recorded).resolve() == self.save_dir.resolve()
+        return str(recorded if stays else self.save_dir)
 
     def _apply_place(self, line: Mapping[str, Any]) -> None:
         context, of_validator = self.context, ARGUMENTS.get(line["event"]) == "validator"

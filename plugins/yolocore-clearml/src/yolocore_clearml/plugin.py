@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -154,11 +156,17 @@ class ClearML:
         if facts.failed(trainer):
             error = trainer.context.error
             session.failure = f"{type(error).__name__}: {error}"
-        closed: list[bool] = []
-        self._queue.submit(lambda: (sessions.close(session), closed.append(True)))
+        at_exit = sessions.exit_callbacks(session)
+        closed = threading.Event()
+
+        def close() -> None:
+            sessions.close(session)
+            closed.set()
+
+        self._queue.submit(close)
         self._queue.close(self._seconds_to_close(session))
-        if not closed:
-            sessions.abandon(session)
+        if not closed.is_set():
+            sessions.abandon(at_exit)
             LOGGER.warning(
                 "clearml: the task %s could not be closed in time; %s",
                 *(
@@ -188,17 +196,19 @@ def _while_open(function: Callable[..., None], *args: Any) -> None:
 
 
 def _log_scalars(rows: Iterable[tuple[str, str, float]], iteration: int) -> None:
-    """Report rows of title, series and value."""
+    """Report rows of title, series and value, but not what is no number: ClearML would make it 0."""
     logger = sessions.current_task().get_logger()
     for title, series, value in rows:
-        logger.report_scalar(title, series, value, iteration=iteration)
+        if math.isfinite(value):
+            logger.report_scalar(title, series, value, iteration=iteration)
 
 
 def _log_single_values(values: Mapping[str, float]) -> None:
-    """Report values that belong to the whole training."""
+    """Report values that belong to the whole training, but not what is no number."""
     logger = sessions.current_task().get_logger()
     for name, value in values.items():
-        logger.report_single_value(name, float(value))
+        if math.isfinite(value):
+            logger.report_single_value(name, float(value))
 
 
 def _log_debug_samples(files: Iterable[Path], title: str = "Debug Samples") -> None:

@@ -13,13 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
-from yolocore_tracking.network import reachable, run_bounded
+from yolocore_tracking.network import answers, reachable, run_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +29,7 @@ ROOM: Final = 1 << 20  # bytes that a local session may still need
 MASTER: Final = ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID")  # where ClearML tells children who records
 OFFLINE: Final = ("CLEARML_OFFLINE_MODE", "TRAINS_OFFLINE_MODE")  # and that it does so offline; even afterwards
 OURS: Final = "_yolocore_task"  # mark on a task that this plugin opened
+FAILED: Final = "failed"  # tag of a local task
 METRICS: Final = "metrics.jsonl"
 SCALAR: Final = "training_stats_scalar"
 SHADOWED: Final = {"_random_seed": None, "_report_subprocess_enabled": False}  # attributes of Task, see _unobtrusive
@@ -92,7 +91,7 @@ class Wish:
     start_epoch: int = 0
 
 
-def current_task() -> Any | None:
+def current_task() -> Any:
     """Return the task that is open in this process, or ``None``."""
     from clearml import Task  # takes seconds, so the first event pays, not the start of the program
 
@@ -143,13 +142,14 @@ def open_task(wish: Wish) -> Session:
     if went_offline:
         Task.set_offline(True)
     try:
-        task = _init_bounded(wish, offline=Task.is_offline())
+        is_offline = bool(Task.is_offline())  # it may be None
+        task = _init_bounded(wish, offline=is_offline)
     except BaseException:
         if went_offline:
             _leave_offline_mode()
         _restore(variables)
         raise
-    session = Session(task, is_ours=True, is_offline=Task.is_offline(), went_offline=went_offline, variables=variables)
+    session = Session(task, is_ours=True, is_offline=is_offline, went_offline=went_offline, variables=variables)
     if session.is_offline:
         LOGGER.warning("clearml: %s; recording into %s", reason or "offline mode is set", session.folder)
     return session
@@ -188,7 +188,7 @@ def can_take_more(session: Session) -> bool:
 
 def is_server_alive() -> bool:
     """Say whether anything answers HTTP at ClearML's address."""
-    return reachable(_server(), PROBE_SECONDS) and _answers(_server())
+    return reachable(_server(), PROBE_SECONDS) and answers(f"{_server()}/debug.ping", PING_SECONDS)
 
 
 def _server() -> str:
@@ -203,21 +203,6 @@ def _has_credentials() -> bool:
 
     configured = config_obj.get("api.credentials.access_key", None)
     return bool(ENV_AUTH_TOKEN.get() or ENV_ACCESS_KEY.get(default=configured))
-
-
-def _answers(host: str) -> bool:
-    """Say whether anything answers HTTP at ``host``; an error status is an answer, too."""
-
-    def ping() -> bool:
-        with urlopen(f"{host}/debug.ping", timeout=PING_SECONDS):  # noqa: S310 (the address ClearML itself would use)
-            return True
-
-    try:
-        return run_bounded(ping, PING_SECONDS, "clearml-ping")
-    except HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
 
 
 def _init_bounded(wish: Wish, *, offline: bool) -> Any:
@@ -249,7 +234,7 @@ def _init(wish: Wish, *, offline: bool) -> Any:
     if previous and offline:
         _forget_from(_offline_folder(previous), wish.start_epoch)
     with _unobtrusive():
-        task = Task.init(
+        task: Any = Task.init(
             project_name=wish.project,
             task_name=wish.name,
             tags=list(wish.tags),
@@ -321,7 +306,7 @@ def _without_fork_hooks(task: Any) -> None:
     from clearml.binding.environ_bind import PatchOsFork
 
     task._report_subprocess_enabled = False  # noqa: SLF001 (as during its init)
-    PatchOsFork.patch_fork(None)
+    PatchOsFork.patch_fork(None)  # type: ignore[arg-type]  # as ClearML itself calls it
 
 
 def close(session: Session) -> None:
@@ -330,8 +315,8 @@ def close(session: Session) -> None:
     if not session.is_ours:
         task.flush(wait_for_uploads=True)
         return
+    _tag_failure(session)
     if session.failure:
-        task.add_tags(["failed"])
         task.get_logger().report_text(f"training failed: {session.failure}", level=logging.ERROR, print_console=False)
     task.close()
     if session.failure and not session.is_offline:
@@ -339,6 +324,15 @@ def close(session: Session) -> None:
     if session.went_offline:
         _leave_offline_mode()
     _restore(session.variables)
+
+
+def _tag_failure(session: Session) -> None:
+    """Tag a local task that failed, since only a server knows a status; take the tag off once it is resumed."""
+    tags = list(session.task.get_tags() or [])
+    rest = [tag for tag in tags if tag != FAILED]
+    wanted = [*rest, FAILED] if session.failure and session.is_offline else rest
+    if wanted != tags:
+        session.task.set_tags(wanted)
 
 
 def _leave_offline_mode() -> None:
@@ -352,13 +346,42 @@ def _leave_offline_mode() -> None:
 
     ApiSession._sessions_weakrefs = []  # noqa: SLF001 (the connections to be made)
     Task.set_offline(False)
-    InterfaceBase._set_default_session(None)  # noqa: SLF001 (it was never connected)
+    InterfaceBase._set_default_session(None)  # type: ignore[arg-type]  # noqa: SLF001 (it was never connected)
 
 
-def abandon(session: Session) -> None:
-    """Give up a task that cannot be closed in time, so that neither the end of the process nor a new task waits."""
-    with suppress(Exception):
-        atexit.unregister(session.task._at_exit)  # noqa: SLF001 (it would try the same again, without a limit)
+def exit_callbacks(session: Session) -> list[Callable[[], None]]:
+    """Return what ClearML would do at the end of the process for a task opened here; to ask before it is closed."""
+    if not session.is_ours:
+        return []
+    found = [session.task._at_exit]  # noqa: SLF001 (there is no other way to name it)
+    reporter = vars(session.task).get("_Task__reporter")  # asking the task for it would make one
+    return [*found, reporter._handle_program_exit] if reporter else found  # noqa: SLF001 (likewise)
+
+
+def abandon(callbacks: Iterable[Callable[[], None]]) -> None:
+    """Give up a task that cannot be closed in time, so that the process can end.
+
+    Its exit callbacks would try the same without a limit, and ClearML's log handler would wait for its sender.
+
+    Args:
+        callbacks: what ``exit_callbacks`` returned.
+    """
+    for callback in callbacks:
+        atexit.unregister(callback)
+    for sender in _busy_senders():
+        sender._event.set()  # noqa: SLF001 (end when whatever it waits for has ended)
+        sender._done_ev.set()  # noqa: SLF001 (nobody shall wait for it)
+        sender._thread = False  # noqa: SLF001 (nor join it)
+
+
+def _busy_senders() -> Iterator[Any]:
+    """Yield ClearML's background senders that have a running thread."""
+    from clearml.utilities.process.mp import BackgroundMonitor
+
+    for thread in threading.enumerate():
+        owner = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(owner, BackgroundMonitor):
+            yield owner
 
 
 def check_archive(session: Session) -> str:
@@ -369,7 +392,8 @@ def check_archive(session: Session) -> str:
     try:
         with zipfile.ZipFile(archive) as opened:
             broken = opened.testzip()
-            missing = {"task.json", METRICS} - set(opened.namelist())
+            expected = {"task.json"} if session.failure else {"task.json", METRICS}  # it may fail before any number
+            missing = expected - set(opened.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         return f"{archive} cannot be opened: {error}"
     if broken:

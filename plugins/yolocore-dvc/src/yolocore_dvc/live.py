@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
+import logging
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from yolocore_tracking.network import answers, run_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-INSIDE_PIPELINE = "DVC_ROOT"  # set by `dvc exp run` and `dvc repro`
+LOGGER = logging.getLogger(__name__)
+INSIDE_PIPELINE: Final = "DVC_ROOT"  # set by `dvc exp run` and `dvc repro`
+STUDIO_EVENTS: Final = ("start", "data", "done")
+STUDIO_SECONDS: Final = 5.0  # that what DVC Studio has not got yet may take at the end
+STATUS: Final = "status"  # key in metrics.json; DVCLive itself has no word for a run that failed
 
 
 def inside_pipeline() -> bool:
@@ -33,11 +42,13 @@ def open_live(
         name: name of the experiment.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if resume:
+        _drop_torn(folder / "metrics.json")
     if not repository:
-        return _files_only()(dir=str(folder), resume=resume, save_dvc_exp=False, dvcyaml=False, exp_name=name)
-    import dvclive
-
-    return dvclive.Live(
+        live = _classes().files_only(dir=str(folder), resume=resume, save_dvc_exp=False, dvcyaml=False, exp_name=name)
+        live.summary.pop(STATUS, None)
+        return live
+    live = _classes().in_repository(
         dir=_relative(folder),
         resume=resume,
         save_dvc_exp=save_dvc_exp,
@@ -45,6 +56,24 @@ def open_live(
         cache_images=cache_images,
         exp_name=name,
     )
+    live.summary.pop(STATUS, None)
+    return live
+
+
+def mark_failed(live: Any) -> None:
+    """Say in ``metrics.json`` that the run failed; its step stays that of the last complete epoch."""
+    live.step = live.summary.get("step", live.step)
+    live.summary[STATUS] = "failed"
+    live.make_summary()
+
+
+def _drop_torn(path: Path) -> None:
+    """Remove a JSON file that a killed process left half-written; the library would not resume with it."""
+    with suppress(FileNotFoundError):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
 
 
 def _relative(path: Path) -> str:
@@ -52,25 +81,76 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+class _Classes(NamedTuple):
+    files_only: type[Any]
+    in_repository: type[Any]
+
+
 @cache
-def _files_only() -> type[Any]:
-    """Return the class of a ``Live`` that neither looks for a repository nor talks to DVC Studio.
+def _classes() -> _Classes:
+    """Return the two kinds of ``Live``, made here because importing the library takes seconds.
 
-    The one of the library runs ``dvc init`` in any git repository it finds, whatever its arguments.
+    The library's own runs ``dvc init`` in any git repository it finds, whatever its arguments, marks its steps for
+    an editor below the ``.dvc`` of any directory above, and waits for DVC Studio without a limit.
     """
-    from dvclive import Live
+    from dvclive.live import Live
 
-    class FilesOnly(Live):  # type: ignore[misc]  # dvclive has no types
+    return _Classes(_files_only(Live), _in_repository(Live))
+
+
+def _files_only(live: Any) -> type[Any]:
+    class FilesOnly(live):  # type: ignore[misc]  # dvclive has no types
+        """Neither looks for a repository nor talks to DVC Studio."""
+
+        step: int
+
         def _init_dvc(self) -> None:
             self._dvc_file = self._init_dvc_file()
 
         def _init_studio(self) -> None:
-            self._studio_events_to_skip.update(("start", "data", "done"))
+            self._studio_events_to_skip.update(STUDIO_EVENTS)
 
         def post_data_to_studio(self) -> None:
             """Do nothing; the library would start a thread here."""
 
+        def next_step(self) -> None:
+            self._step = self.step  # a number from now on, not None, so the summary has it
+            self.sync()
+            self.step += 1
+
+        def end(self) -> None:
+            self.step = self.summary.get("step", self.step)  # not that of an epoch to come
+            self.sync()
+
     return FilesOnly
+
+
+def _in_repository(live: Any) -> type[Any]:
+    from dvclive.studio import get_dvc_studio_config
+
+    class InRepository(live):  # type: ignore[misc]  # dvclive has no types
+        """Uses DVC as the library does, and DVC Studio if there is a token for it and it answers."""
+
+        def _init_studio(self) -> None:
+            config = get_dvc_studio_config(self)
+            if not config or answers(config["url"]):
+                super()._init_studio()
+                return
+            LOGGER.warning("DVCLive: DVC Studio at %s does not answer; nothing is sent there", config["url"])
+            self._studio_events_to_skip.update(STUDIO_EVENTS)
+
+        def post_data_to_studio(self) -> None:
+            if "data" not in self._studio_events_to_skip:
+                super().post_data_to_studio()
+
+        def _wait_for_studio_updates_posted(self) -> None:
+            try:
+                run_bounded(super()._wait_for_studio_updates_posted, STUDIO_SECONDS, "studio")
+            except TimeoutError:
+                LOGGER.warning("DVCLive: DVC Studio did not take the rest of the record in %g s", STUDIO_SECONDS)
+                self._studio_events_to_skip.add("done")
+
+    return InRepository
 
 
 def forget_from(folder: Path, step: int) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from yolocore_dvc.live import forget_from, inside_pipeline, open_live
+from yolocore_dvc.live import forget_from, inside_pipeline, mark_failed, open_live
 from yolocore_dvc.names import class_pairs, image_name
 from yolocore_tracking.facts import (
     arguments,
     epoch_metrics,
+    failed,
     final_metrics,
     model_facts,
     rates,
@@ -104,11 +105,14 @@ class Dvc:
         LOGGER.info("DVCLive: record in %s", self.live.dir)
         self.live = None
 
-    def teardown(self, trainer: Any) -> None:  # noqa: ARG002
-        """Say where the record of a run that ended early lies; its rows are on disk."""
-        if self.live is not None:
-            LOGGER.warning("DVCLive: the run ended early; %s holds it up to epoch %d", self.live.dir, self.live.step)
-            self.live = None
+    def teardown(self, trainer: Any) -> None:
+        """Mark the record of a run that ended by an error or an interrupt; its rows are on disk."""
+        live, self.live = self.live, None
+        if live is None:
+            return
+        LOGGER.warning("DVCLive: the run ended early; %s holds it up to epoch %d", live.dir, live.step)
+        if failed(trainer):
+            mark_failed(live)
 
     def _folder(self, trainer: Any) -> Path:
         folder = self.arguments.dir

@@ -102,6 +102,8 @@ class Outbox:
             parts.append(f"{len(self.pictures)} pictures")
         if self.changes:
             parts.append(f"the model's {', '.join(self.changes)}")
+        if self.dropped:
+            parts.append(f"{self.dropped} older epochs or pictures")
         return ", ".join(parts) or "nothing"
 
 

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("yolocore.plugins.hub")  # below yolocore's own, so that the command line shows it
 
-PATIENCE_AT_END: Final = 10.0  # seconds without any progress
+PATIENCE_AT_END: Final = 8.0  # seconds without any progress
 TIME_AT_END: Final = 60.0  # seconds in all, while bytes go out
 ATTEMPTS_AT_END: Final = 2
 FATAL: Final = frozenset({401, 403, 404, 410})
-TOO_LARGE: Final = 413
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Session:
         self._backoff = Backoff()
         self._connected, self._settled = False, threading.Event()
         self._closing = self._abandoned = self._warned = False
-        self._failures_at_end, self._refused = 0, set[int]()
+        self._failures_at_end, self._refused, self._left_out = 0, set[int](), 0
         now = time.monotonic()
         self._progress = self._last_beat = self._last_checkpoint = now
         self._last_metrics = -float("inf")
@@ -97,7 +96,11 @@ class Session:
 
     def add_picture(self, path: Path, epoch: int) -> None:
         """Send a picture, if the server takes pictures; its content is read now."""
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            self._leave_out(f"{path.name} cannot be read: {error}")
+            return
         with self._condition:
             self._box.add_picture(Picture(path.name, content, epoch))
             self._condition.notify()
@@ -134,10 +137,12 @@ class Session:
         with self._condition:
             self._abandoned = True
             self._condition.notify()
-        complete = not (self._thread.is_alive() or self._box or self._box.dropped or self.reason)
-        if not complete and not self.reason:
-            LOGGER.warning("hub: %s could not be sent before the end", self._box.remains())
-        return complete
+        missing = [self._box.remains()] if self._box or self._box.dropped else []
+        if self._thread.is_alive():
+            missing.append("what was on its way")
+        if missing and not self.reason:
+            LOGGER.warning("hub: %s could not be sent before the end", " and ".join(missing))
+        return not (missing or self._left_out or self.reason)
 
     # the background thread -------------------------------------------------------------------------------------
 
@@ -197,15 +202,18 @@ class Session:
         except RefusedError as error:
             if error.status in FATAL or not self._connected:
                 self._give_up(str(error))
-            elif error.status not in self._refused:
+            else:
+                is_news = error.status not in self._refused
                 self._refused.add(error.status)
-                LOGGER.warning("hub: the server refused something, which is left out: %s", error)
+                self._leave_out(f"the server refused something, which is left out: {error}", is_news=is_news)
         else:
             self._backoff.succeed()
             self._progress = time.monotonic()
             self._last_beat = max(self._last_beat, self._progress)  # whatever was sent is a sign of life, too
 
     def _note_failure(self, error: UnavailableError) -> None:
+        if self._abandoned:
+            return
         if not self._warned:
             self._warned = True
             LOGGER.warning("hub: %s; the training goes on, and what is missing is sent later", error)
@@ -220,6 +228,12 @@ class Session:
         self.reason = why
         self._settled.set()
         LOGGER.warning("hub: nothing more is sent in this run: %s (not sent: %s)", why, self._box.remains())
+
+    def _leave_out(self, why: str, *, is_news: bool = True) -> None:
+        """Note that the record will lack something."""
+        self._left_out += 1
+        if is_news:
+            LOGGER.warning("hub: %s", why)
 
     def _breathe(self) -> None:
         """Note that bytes go out; break off when nobody waits any more."""
@@ -268,7 +282,7 @@ class Session:
     def _send_picture(self) -> None:
         with self._condition:
             picture = self._box.take_picture()
-        if picture is None or "images" not in self._welcome.features or self._is_too_large(len(picture.content)):
+        if picture is None or "images" not in self._welcome.features:
             return
         try:
             self._client.image(self.model_id, picture.name, io.BytesIO(picture.content), epoch=picture.epoch)
@@ -285,7 +299,7 @@ class Session:
         try:
             self._upload(checkpoint)
         except OSError as error:
-            LOGGER.warning("hub: %s cannot be read: %s", checkpoint.path, error)
+            self._leave_out(f"{checkpoint.path.name} cannot be read: {error}")
         except UnavailableError:
             with self._condition:
                 if self._box.checkpoint is None and (not self._closing or checkpoint.score is not None):
@@ -296,8 +310,8 @@ class Session:
         with checkpoint.path.open("rb") as opened:
             file = WatchedFile(opened, self._breathe)
             if self._is_too_large(file.size):
-                most = self._welcome.max_upload
-                LOGGER.warning("hub: %s has %d bytes, the server takes %d", checkpoint.path.name, file.size, most)
+                name, most = checkpoint.path.name, self._welcome.max_upload
+                self._leave_out(f"{name} has {file.size} bytes, the server takes {most}")
                 return
             content = cast("IO[bytes]", file)  # as far as an upload is concerned
             if checkpoint.score is None:

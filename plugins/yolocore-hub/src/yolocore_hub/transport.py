@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT: Final = 3.0
 READ_TIMEOUT: Final = 15.0
 TRY_LATER: Final = frozenset({408, 425, 429})
-NEVER: Final = frozenset({501, 505, 507})  # not implemented, or no room: another attempt would end the same
+NEVER: Final = frozenset({501, 505})  # not implemented: another attempt would end the same
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -1,9 +1,8 @@
-"""The plugin: what is recorded when. Nothing here waits for the store longer than its limits."""
+"""The plugin: what is recorded when. A training never waits for the store longer than the limits; a replay does."""
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 import uuid
@@ -57,6 +56,8 @@ class Mlflow:
         self.state: dict[str, Any] = {"key": uuid.uuid4().hex, "run_id": None}
         self.queue: BoundedQueue | None = None
         self._fault: BaseException | None = None
+        self._lost: str | None = None
+        self._answers = 0
         self._patience = STILL_LIMIT
 
     # the record ------------------------------------------------------------------------------------------------
@@ -72,9 +73,10 @@ class Mlflow:
             return
         self.queue = BoundedQueue("mlflow", QUEUE_SIZE)
         opened = threading.Event()
-        self.queue.submit(lambda: self._open(arguments(trainer), opened))
-        if not opened.wait(max(0.0, START_LIMIT - (time.monotonic() - started))):
-            LOGGER.warning("MLflow: %s is slow; the training begins meanwhile", self.run.url)
+        self.queue.submit(lambda: self._open(arguments(trainer), milliseconds(trainer), opened))
+        limit = None if is_replay(trainer) else max(0.0, START_LIMIT - (time.monotonic() - started))
+        if not opened.wait(limit):
+            LOGGER.info("MLflow: %s is slow; the training begins meanwhile", self.run.url)
         elif self._fault is not None:
             self._give_up(trainer, self._fault)
         else:
@@ -93,22 +95,27 @@ class Mlflow:
         self._log({f"final/{key}": value for key, value in final_metrics(trainer).items()}, trainer)
         files = artifacts(trainer) if self.arguments.artifacts else []
         for path, folder in files:
-            self._send(partial(self._upload, path=path, folder=folder))
+            self._send(partial(self._upload, path=path, folder=folder), trainer)
         if files:
-            self._send(lambda run: run.check(files))
-        if self.run is not None and not self.run.destination.adopted and not keeps_active():
-            self._send(lambda run: run.end("FINISHED"))
+            self._send(lambda run: run.check(files), trainer)
+        if not keeps_active():
+            self._end("FINISHED", trainer)
 
     def teardown(self, trainer: Any) -> None:
-        """Mark the run failed after an error or an interrupt; wait for what is under way, within limits."""
+        """Mark the run failed after an error or an interrupt; wait for what is under way, a training within limits.
+
+        Raises:
+            RuntimeError: the record of a replay is not complete.
+        """
         if self.queue is None or self.run is None:
             return
-        if failed(trainer) and not self.run.destination.adopted:
-            self._send(lambda run: run.end("FAILED"))
-        longest = math.inf if hasattr(trainer, "recorded_time") else self.arguments.upload_seconds  # a replay may wait
-        if not self._drain(self.queue, longest):
-            LOGGER.warning("MLflow: the record in %s is incomplete; %s", self.run.url, how_to_replay(trainer))
+        if failed(trainer):
+            self._end("FAILED", trainer)
+        if not self._drain(self.queue, limited=not is_replay(trainer)):
+            self._lose("the store did not answer in time", trainer)
         self.queue = None
+        if self._lost and is_replay(trainer):
+            raise RuntimeError(f"the record in {self.run.url} is incomplete: {self._lost}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return what names the run, for a checkpoint."""
@@ -120,59 +127,87 @@ class Mlflow:
 
     # the sender ------------------------------------------------------------------------------------------------
 
-    def _open(self, params: dict[str, Any], opened: threading.Event) -> None:
+    def _open(self, params: dict[str, Any], when: int, opened: threading.Event) -> None:
         """Open the run (in the background) and keep what went wrong for whoever waits."""
         assert self.run is not None
         try:
-            self.run.open()
+            self.run.open(when)
             self.run.log_params(params)
+            self._answers += 1
         except BaseException as error:  # SystemExit of an SDK, too: the thread of the training reports it
             self._fault = error
         finally:
             opened.set()
 
     def _give_up(self, trainer: Any, error: BaseException) -> None:
+        """Record nothing of this run.
+
+        Raises:
+            RuntimeError: it is a replay, which has no other purpose.
+        """
         where = f" in {self.run.url}" if self.run is not None else ""
         reason = f"{type(error).__name__}: {error}"
-        LOGGER.warning("MLflow: no record of this run%s (%s); %s", where, reason, how_to_replay(trainer))
         if self.queue is not None:
             self.queue.close(timeout=0.5)
         self.queue = self.run = None
+        if is_replay(trainer):
+            raise RuntimeError(f"no record of this run{where} ({reason})") from error
+        LOGGER.warning("MLflow: no record of this run%s (%s); %s", where, reason, how_to_replay(trainer))
+
+    def _lose(self, reason: str, trainer: Any) -> None:
+        """Say once that, and why, something is missing from the record."""
+        if self._lost is None and self.run is not None:
+            self._lost = reason
+            LOGGER.warning(
+                "MLflow: the record in %s is incomplete (%s); %s", self.run.url, reason, how_to_replay(trainer)
+            )
 
     def _log(self, values: dict[str, float], trainer: Any) -> None:
-        number, when = step(trainer), int(1000 * getattr(trainer, "recorded_time", time.time()))
-        self._send(lambda run: run.log_metrics(values, number, when))
+        number, when = step(trainer), milliseconds(trainer)
+        self._send(lambda run: run.log_metrics(values, number, when), trainer)
 
-    def _send(self, job: Callable[[MlflowRun], None]) -> None:
+    def _end(self, status: str, trainer: Any) -> None:
+        if self.run is not None and not self.run.destination.adopted:
+            when = milliseconds(trainer)
+            self._send(lambda run: run.end(status, when), trainer)
+
+    def _send(self, job: Callable[[MlflowRun], None], trainer: Any) -> None:
         """Have ``job(run)`` done in the background, in order."""
         run = self.run
         if run is None or self.queue is None:
             return
 
         def work() -> None:
-            if self._fault is not None:
-                raise self._fault
-            run.probe()
-            job(run)
+            try:
+                if self._fault is not None:
+                    raise self._fault
+                run.probe()
+                job(run)
+            except BaseException as error:  # SystemExit of an SDK, too
+                self._lose(f"{type(error).__name__}: {error}", trainer)
+            else:
+                self._answers += 1
 
         self.queue.submit(work)
 
     def _upload(self, run: MlflowRun, *, path: Path, folder: str | None) -> None:
         self._patience = STILL_LIMIT + path.stat().st_size / BYTES_PER_SECOND
-        run.upload(path, folder)
-        self._patience = STILL_LIMIT
+        try:
+            run.upload(path, folder)
+        finally:
+            self._patience = STILL_LIMIT
 
-    def _drain(self, queue: BoundedQueue, longest: float) -> bool:
-        """Wait for the background thread while it gets answers; return whether everything was recorded."""
+    def _drain(self, queue: BoundedQueue, *, limited: bool) -> bool:
+        """Wait for the background thread, if ``limited`` while it gets answers; return whether it did everything."""
         done = threading.Event()
         queue.submit(done.set)
         now = time.monotonic()
-        end, last, seen = now + longest, now, queue.sent
+        end, last, seen = now + self.arguments.upload_seconds, now, self._answers
         while not done.wait(0.02):
             now = time.monotonic()
-            if queue.sent != seen:
-                last, seen = now, queue.sent
-            if now > end or now - last > self._patience:
+            if self._answers != seen:
+                last, seen = now, self._answers
+            if limited and (now > end or now - last > self._patience):
                 break
         return queue.close(timeout=0.2)
 
@@ -187,3 +222,13 @@ def artifacts(trainer: Any) -> list[tuple[Path, str | None]]:
 def how_to_replay(trainer: Any) -> str:
     """Return how to record the run afterwards."""
     return f"record it later with: yolo plugins replay {trainer.save_dir} --to mlflow"
+
+
+def is_replay(trainer: Any) -> bool:
+    """Say whether the training is long over: nobody waits then, and a record that fails is an error."""
+    return bool(getattr(trainer, "replayed", False))
+
+
+def milliseconds(trainer: Any) -> int:
+    """Return when the current event happened, in milliseconds since 1970."""
+    return int(1000 * getattr(trainer, "recorded_time", time.time()))

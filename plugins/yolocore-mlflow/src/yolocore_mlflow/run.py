@@ -59,8 +59,11 @@ class MlflowRun:
         """Address that a person opens."""
         return self.destination.shown
 
-    def open(self) -> None:
+    def open(self, when: int) -> None:
         """Create the run, or find the one to continue.
+
+        Args:
+            when: start of a new run, milliseconds since 1970.
 
         Raises:
             ConnectionError: the server does not answer.
@@ -72,7 +75,7 @@ class MlflowRun:
         self._client = MlflowClient(self.destination.uri)
         found = self._continued()
         if found is None:
-            found = self._create()
+            found = self._create(when)
         self.id = found.info.run_id
 
     def probe(self) -> None:
@@ -89,7 +92,7 @@ class MlflowRun:
             LOGGER.warning("MLflow: %s has no run of this training any more; it goes on in a new one", self.url)
             return None
         self._params = dict(run.data.params)
-        for key in run.data.metrics:
+        for key in run.data.metrics if self.destination.resumed else ():
             self._steps[key] = {metric.step for metric in self._client.get_metric_history(run.info.run_id, key)}
         if not self.destination.adopted:
             self._client.update_run(run.info.run_id, status="RUNNING")
@@ -109,9 +112,9 @@ class MlflowRun:
                 raise
             return None
 
-    def _create(self) -> Any:
+    def _create(self, when: int) -> Any:
         tags = {KEY_TAG: self.destination.key}
-        return self._uncounted("create_run")(self._experiment(), tags=tags, run_name=self.destination.run_name)
+        return self._uncounted("create_run")(self._experiment(), when, tags, self.destination.run_name)
 
     def _experiment(self) -> str:
         """Return the identifier of the experiment, created if there is none of this name."""
@@ -162,9 +165,9 @@ class MlflowRun:
         """Store a file as artifact, in the artifact folder ``folder``."""
         self._client.log_artifact(self.id, str(path), folder)
 
-    def end(self, status: str) -> None:
-        """Set the final status: ``FINISHED`` or ``FAILED``."""
-        self._client.set_terminated(self.id, status)
+    def end(self, status: str, when: int) -> None:
+        """Set the final status, ``FINISHED`` or ``FAILED``, and the end, milliseconds since 1970."""
+        self._client.set_terminated(self.id, status, when)
 
     def check(self, files: Iterable[tuple[Path, str | None]]) -> None:
         """Compare the artifacts of the run with the files they were made from.

@@ -35,7 +35,7 @@ class Destination:
         run_id: a run that exists already, to go on with.
         adopted: whether the user opened that run; it is then left open.
         key: names the training in its checkpoints and, as a tag, its run.
-        resumed: whether there may be a run with this key.
+        resumed: whether the run may hold steps of this training already.
     """
 
     uri: str
@@ -76,7 +76,7 @@ def destination(args: Any, state: Mapping[str, Any], *, resumed: bool) -> Destin
     mlflow = import_mlflow()
     active = mlflow.active_run()
     if active is not None:
-        return Destination(mlflow.get_tracking_uri(), run_id=active.info.run_id, adopted=True)
+        return Destination(mlflow.get_tracking_uri(), run_id=active.info.run_id, adopted=True, resumed=resumed)
     uri, artifacts = os.environ.get(URI), None
     if not uri:
         folder = local_folder()

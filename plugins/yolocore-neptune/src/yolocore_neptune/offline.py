@@ -6,18 +6,18 @@ import os
 import random
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STOP_SECONDS = 5.0
 DIRECTORY = "NEPTUNE_DATA_DIRECTORY"
 
 
-def open_run(folder: Path, name: str) -> Any:
-    """Return a ``neptune.Run`` in offline mode that writes below ``folder``.
+def open_run(folder: Path, name: str) -> tuple[Any, Path | None]:
+    """Return a ``neptune.Run`` in offline mode that writes below ``folder``, and the directory of its record.
 
     Args:
         folder: the data directory, unless the environment variable ``NEPTUNE_DATA_DIRECTORY`` names another.
@@ -25,8 +25,9 @@ def open_run(folder: Path, name: str) -> Any:
     """
     import neptune
 
+    before = _records(folder)
     with _data_directory(folder), _process_as_before():
-        return neptune.init_run(
+        run = neptune.init_run(
             mode="offline",
             name=name,
             tags=["yolocore"],
@@ -38,6 +39,7 @@ def open_run(folder: Path, name: str) -> Any:
             capture_traceback=False,
             fail_on_exception=False,
         )
+    return run, next(iter(_records(folder) - before), None)
 
 
 def close_run(run: Any) -> None:
@@ -46,7 +48,7 @@ def close_run(run: Any) -> None:
     The client is left in the midst of closing when that fails, and would then block the next fork, such as that of
     a data worker, forever.
     """
-    from neptune.metadata_containers.metadata_container import ContainerState
+    from neptune.internal.state import ContainerState
 
     try:
         run.stop(seconds=STOP_SECONDS)
@@ -54,10 +56,9 @@ def close_run(run: Any) -> None:
         run._state = ContainerState.STOPPED  # noqa: SLF001 (there is no other way out)
 
 
-def newest_record(folder: Path) -> Path | None:
-    """Return the directory of the offline run that was opened last below ``folder``."""
-    root = folder.__class__(os.environ.get(DIRECTORY, folder)) / "offline"
-    return max(root.glob("run__*"), key=lambda path: path.stat().st_mtime_ns, default=None)
+def _records(folder: Path) -> set[Path]:
+    """Return the directories of the offline runs below ``folder``, or below the one of the environment."""
+    return set(Path(os.environ.get(DIRECTORY, folder), "offline").glob("run__*"))
 
 
 def is_written(record: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
-from yolocore_neptune.offline import close_run, is_written, newest_record, open_run
+from yolocore_neptune.offline import close_run, is_written, open_run
 from yolocore_tracking.facts import (
     arguments,
     epoch_metrics,
@@ -153,8 +153,7 @@ class Neptune:
     def _open(self, trainer: Any) -> None:
         given = self.arguments.dir
         folder = Path(given).expanduser().absolute() if given else Path(trainer.save_dir).absolute() / ".neptune"
-        self.run = open_run(folder, run_name(trainer.args))
-        self.record = newest_record(folder)
+        self.run, self.record = open_run(folder, run_name(trainer.args))
         LOGGER.warning(CLOSED, self.record, trainer.save_dir)
         self._log_configuration(trainer)
 

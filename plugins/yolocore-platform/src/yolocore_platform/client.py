@@ -6,18 +6,22 @@ what the answers hold, is not published; this client sends what is useful and re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urljoin, urlsplit
 
+from yolocore_hub.outbox import WatchedFile
 from yolocore_hub.transport import RefusedError, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import IO
 
 Event = Literal["training_started", "epoch_end", "checkpoint_saved", "training_complete", "training_failed"]
-READ_TIMEOUT = 30.0
-PLACES = ("uploadUrl", "upload_url", "url")
+READ_TIMEOUT: Final = 30.0
+RUN: Final = "x-yolocore-run"  # header
+NOT_OURS: Final = 0  # in place of a status
+PLACES: Final = ("uploadUrl", "upload_url", "url")
 
 
 class PlatformClient:
@@ -30,11 +34,14 @@ class PlatformClient:
         key: sent as bearer token.
         project: project of the run.
         name: name of the run in it.
+        run: 32 hexadecimal digits that no other run has. They go into a header of yolocore's own, by which the server
+            of ``yolocore-hub`` keeps runs of the same project and name apart.
     """
 
-    def __init__(self, address: str, key: str, project: str, name: str) -> None:
+    def __init__(self, address: str, key: str, project: str, name: str, run: str) -> None:
         self.address, self.project, self.name = address, project, name
-        self._transport = Transport(address, {"authorization": f"Bearer {key}"}, read_timeout=READ_TIMEOUT)
+        headers = {"authorization": f"Bearer {key}", RUN: run}
+        self._transport = Transport(address, headers, read_timeout=READ_TIMEOUT)
 
     def close(self) -> None:
         """Close the connections."""
@@ -51,13 +58,21 @@ class PlatformClient:
             if isinstance(part, dict)
         )
 
-    def upload(self, path: Path) -> None:
-        """Send a file: announce it, then put it where the answer says."""
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            body = {"project": self.project, "name": self.name, "filename": path.name, "size": size}
+    def upload(self, path: Path, on_read: Callable[[], None]) -> None:
+        """Send a file: announce it, then put it where the answer says.
+
+        Args:
+            path: the file; what is there when it is opened is sent whole, even if it is replaced meanwhile.
+            on_read: called before each piece; what it raises ends the upload.
+        """
+        with path.open("rb") as opened:
+            file = WatchedFile(opened, on_read)
+            body = {"project": self.project, "name": self.name, "filename": path.name, "size": file.size}
             url = self._place(self._transport.json("POST", "/api/webhooks/models/upload", body))
-            self._transport.put(url, file, size)
+            try:
+                self._transport.put(url, cast("IO[bytes]", file), file.size)
+            except RefusedError as error:  # by a store that knows no key: that says nothing about ours
+                raise RefusedError(NOT_OURS, f"{path.name} was not taken: {error}") from error
 
     def _place(self, answer: Mapping[str, Any]) -> str:
         """Return the address to put a file to; a relative one is on this server.

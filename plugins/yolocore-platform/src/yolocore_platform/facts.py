@@ -41,6 +41,19 @@ def environment(trainer: Any) -> dict[str, Any]:
     }
 
 
+def outline(trainer: Any) -> dict[str, float]:
+    """Return what is known of the network before the first validation: ``model/parameters``, ``model/GFLOPs``.
+
+    It is not kept at the trainer, where the facts of the first epoch go, with the speed.
+    """
+    known: dict[str, float] | None = trainer.model_facts
+    if known is None:
+        from yolocore.utils.torch_utils import model_info_for_loggers  # torch, which a replay does not need
+
+        known = model_info_for_loggers(trainer)
+    return dict(known)
+
+
 def system() -> dict[str, float]:
     """Return load, memory of this process, and memory of the GPU, as far as they are known."""
     found: dict[str, float] = {}

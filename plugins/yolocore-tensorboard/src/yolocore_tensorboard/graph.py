@@ -10,6 +10,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def network_of(trainer: Any) -> nn.Module:
+    """Return the network of a trainer; for a replay, which has none, that of the weights the training left.
+
+    Raises:
+        LookupError: a replay has no weights either.
+    """
+    if not getattr(trainer, "replayed", False):
+        network: nn.Module = trainer.model
+        return network
+    from yolocore import YOLO
+
+    weights = next((path for path in (trainer.last, trainer.best) if path.is_file()), None)
+    if weights is None:
+        raise LookupError(f"there are no weights in {trainer.wdir}")
+    found: nn.Module = YOLO(weights).model
+    return found
+
+
 def add_graph(writer: Any, model: nn.Module, imgsz: int) -> None:
     """Trace a copy of a network, in evaluation on the CPU, with one black image, and write its graph.
 
@@ -41,6 +59,7 @@ def add_graph(writer: Any, model: nn.Module, imgsz: int) -> None:
 
     network = copy.deepcopy(unwrap_model(model)).cpu().float().eval()
     channels = getattr(network, "yaml", {}).get("channels", 3)
-    with torch.no_grad(), warnings.catch_warnings():
+    same_flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)  # a trace holds them
+    with torch.no_grad(), same_flags, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's: shapes become constants, which a picture does not mind
         writer.add_graph(FirstOutput(network), torch.zeros(1, channels, imgsz, imgsz))

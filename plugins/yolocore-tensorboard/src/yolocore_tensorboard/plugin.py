@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from yolocore_tensorboard.graph import add_graph
+from yolocore_tensorboard.graph import add_graph, network_of
 from yolocore_tensorboard.summaries import hparams_summaries, image_summary
 from yolocore_tracking.facts import (
     arguments,
@@ -66,12 +67,11 @@ class TensorBoard:
 
     def on_train_start(self, trainer: Any) -> None:
         """Record the graph of the network, once a run."""
-        model = getattr(trainer, "model", None)
-        if not self.arguments.graph or trainer.resume or model is None:
+        if not self.arguments.graph or trainer.resume:
             return
         with self._recording() as writer:
             try:
-                add_graph(writer, model, trainer.imgsz)
+                add_graph(writer, network_of(trainer), trainer.imgsz)
             except OSError:
                 raise
             except Exception as error:
@@ -81,29 +81,27 @@ class TensorBoard:
     def on_train_epoch_end(self, trainer: Any) -> None:
         """Record losses, learning rates and, in the second epoch, the first batches."""
         with self._recording() as writer:
-            number = step(trainer)
-            _add_scalars(writer, {**train_scalars(trainer), **rates(trainer)}, number)
+            _add_scalars(writer, {**train_scalars(trainer), **rates(trainer)}, trainer)
             if samples_due(trainer, "on_train_epoch_end"):
-                self._add_samples(writer, trainer, number)
+                self._add_samples(writer, trainer)
 
     def on_fit_epoch_end(self, trainer: Any) -> None:
         """Record the metrics; whatever is recorded is on disk then."""
         with self._recording() as writer:
-            _add_scalars(writer, epoch_metrics(trainer), step(trainer))
+            _add_scalars(writer, epoch_metrics(trainer), trainer)
             writer.flush()
 
     def on_train_end(self, trainer: Any) -> None:
         """Record curves and other figures, final metrics and arguments."""
         with self._recording() as writer:
-            number = step(trainer)
             if samples_due(trainer, "on_train_end"):
-                self._add_samples(writer, trainer, number)
-            self._add_images(writer, self._ledger.fresh({**trainer.validator.plots, **trainer.plots}), number)
+                self._add_samples(writer, trainer)
+            self._add_images(writer, self._ledger.fresh({**trainer.validator.plots, **trainer.plots}), trainer)
             final = {f"final/{key}": value for key, value in final_metrics(trainer).items()}
-            _add_scalars(writer, final, number)
+            _add_scalars(writer, final, trainer)
             if self.arguments.hparams:
                 for summary in hparams_summaries(arguments(trainer), final):
-                    writer.file_writer.add_summary(summary)
+                    writer.file_writer.add_summary(summary, walltime=when(trainer))
             writer.flush()
 
     def teardown(self) -> None:
@@ -138,18 +136,25 @@ class TensorBoard:
 
     # what is recorded ------------------------------------------------------------------------------------------
 
-    def _add_samples(self, writer: Any, trainer: Any, number: int) -> None:
-        samples = set(sample_batches(trainer))
-        plots = {path: info for path, info in trainer.plots.items() if path in samples}
-        self._add_images(writer, self._ledger.fresh(plots), number)
+    def _add_samples(self, writer: Any, trainer: Any) -> None:
+        """Record the first batches; those of a resumed run may have been drawn by the process before."""
+        earlier = {path: {"timestamp": 0.0} for path in sample_batches(trainer)}
+        known = earlier if trainer.resume else {}
+        plots = {**known, **{path: info for path, info in trainer.plots.items() if path in earlier}}
+        self._add_images(writer, self._ledger.fresh(plots), trainer)
 
-    def _add_images(self, writer: Any, paths: Iterable[Path], number: int) -> None:
+    def _add_images(self, writer: Any, paths: Iterable[Path], trainer: Any) -> None:
         """Record picture files under their stems."""
         if self.arguments.images:
             for path in paths:
-                writer.file_writer.add_summary(image_summary(path.stem, path), number)
+                writer.file_writer.add_summary(image_summary(path.stem, path), step(trainer), when(trainer))
 
 
-def _add_scalars(writer: Any, scalars: Mapping[str, float], number: int) -> None:
+def _add_scalars(writer: Any, scalars: Mapping[str, float], trainer: Any) -> None:
     for key, value in scalars.items():
-        writer.add_scalar(key, value, number)
+        writer.add_scalar(key, value, step(trainer), when(trainer))
+
+
+def when(trainer: Any) -> float:
+    """Return when the current event happened, seconds since 1970; in a replay that is long ago."""
+    return float(getattr(trainer, "recorded_time", time.time()))

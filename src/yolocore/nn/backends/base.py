@@ -30,6 +30,7 @@ class Backend(ABC):
         stride: Largest stride; the input's sides are multiples of it, pixels.
         imgsz: (height, width) it was made for, pixels, or None when any size will do.
         kpt_shape: Keypoints and values per keypoint, or None.
+        end2end: Whether the output is detections, (B, N, 6), nothing to be suppressed.
         channels: Channels of an image.
         dynamic: Whether the input size is free.
         fixed_batch: Images per call when that is fixed, else None. ``__call__`` splits and pads for it.
@@ -47,6 +48,7 @@ class Backend(ABC):
         self.stride = info.stride
         self.imgsz = info.imgsz
         self.kpt_shape = info.kpt_shape
+        self.end2end = info.end2end
         self.channels = info.channels
         self.dynamic = True
         self.fixed_batch: int | None = None

@@ -28,6 +28,7 @@ class ArtefactInfo:
         batch: Images per call the file was exported for.
         channels: Channels of an image.
         kpt_shape: Keypoints and values per keypoint, or None.
+        end2end: Whether the output is detections, nothing to be suppressed.
         raw: Everything, as parsed.
     """
 
@@ -38,6 +39,7 @@ class ArtefactInfo:
     batch: int = 1
     channels: int = 3
     kpt_shape: tuple[int, int] | None = None
+    end2end: bool = False
     raw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,6 +64,7 @@ def decode(texts: Mapping[str, Any]) -> ArtefactInfo:
         batch=int(_number(raw.get("batch"), 1)),
         channels=int(_number(raw.get("channels"), 3)),
         kpt_shape=keypoint_shape(raw.get("kpt_shape")),
+        end2end=raw.get("end2end") is True,
         raw=raw,
     )
 

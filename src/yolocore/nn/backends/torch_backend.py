@@ -69,4 +69,5 @@ def describe(model: nn.Module) -> ArtefactInfo:
         stride=max(int(stride), 1),
         channels=int(yaml.get("channels") or yaml.get("ch") or 3),
         kpt_shape=keypoint_shape(yaml.get("kpt_shape")),
+        end2end=bool(getattr(network, "end2end", False)),
     )

@@ -172,9 +172,9 @@ class Detect(nn.Module):
             decoded: (B, 4 + nc, A); fewer rows come out when A·nc is smaller than ``max_det``.
         """
         boxes, scores = decoded.transpose(1, 2).split([4, self.nc], 2)  # (B, A, 4), (B, A, nc)
-        place = scores.amax(2).topk(min(self.max_det, scores.shape[1]), 1).indices[..., None]  # (B, K, 1)
+        place = _largest(scores.amax(2), self.max_det)[1][..., None]  # (B, K, 1)
         scores = scores.gather(1, place.expand(-1, -1, self.nc)).flatten(1)  # (B, K·nc)
-        score, index = scores.topk(min(self.max_det, scores.shape[1]), 1)  # (B, D)
+        score, index = _largest(scores, self.max_det)  # (B, D)
         place = place.gather(1, index[..., None] // self.nc)  # (B, D, 1)
         centre, size = boxes.gather(1, place.expand(-1, -1, 4)).chunk(2, 2)
         cls = (index % self.nc).to(score.dtype)
@@ -213,3 +213,12 @@ class V10Detect(Detect):
     ) -> None:
         del end2end
         super().__init__(nc, ch, reg_max=reg_max, light=light, end2end=True)
+
+
+def _largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the ``count`` largest values of each row (B, N) and their places, all of them when N is smaller."""
+    if torch.jit.is_tracing():  # a size is no number there, and slicing takes what there is
+        values, places = x.sort(1, descending=True)
+        return values[:, :count], places[:, :count]
+    values, places = x.topk(min(count, x.shape[1]), 1)
+    return values, places

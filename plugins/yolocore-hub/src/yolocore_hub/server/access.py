@@ -58,16 +58,16 @@ class Access:
         return token
 
     def known_key(self, request: Request, key: str) -> str | None:
-        """Return the token's id of a right key; an address that tries many wrong ones has to wait.
+        """Return the token's id of a right key; an address that tries many wrong ones is told to wait.
+
+        A right key passes all the same: nobody can lock others out who come from the same address.
 
         Raises:
             HTTPException: 429.
         """
-        address = request.client.host if request.client else ""
-        slow_down(self.wrong_keys.wait(address, cost=0))
         token = self.tokens.check(key)
         if token is None:
-            self.wrong_keys.wait(address)
+            slow_down(self.wrong_keys.wait(request.client.host if request.client else ""))
         return token
 
     def visitor(self, request: Request) -> str | None:

@@ -101,7 +101,7 @@ def delete(parts: Parts, _token: Program, model_id: str, hard: bool = False) -> 
 def heartbeat(parts: Parts, _token: Program, model_id: str, body: Json) -> dict[str, Any]:
     """Note that a training lives."""
     parts.records.beat(model_id, body.get("agent"))
-    return success({"agentId": body.get("agentId") or secrets.token_hex(8)})
+    return success({"agentId": clean(body.get("agentId"), secrets.token_hex(8))})
 
 
 @router.post(MODEL + "/upload")

@@ -3,6 +3,7 @@
 # no "from __future__ import annotations" here: FastAPI reads the annotations of the routes
 
 import errno
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from yolocore_hub.server import api, pages, views, webhooks
@@ -26,6 +28,7 @@ from yolocore_hub.server.tokens import Tickets, Tokens
 DATABASE: Final = "hub.sqlite"
 FILES: Final = "files"
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_ROOM_WAIT: Final = "60"  # seconds after which a client may try again
 TYPES: Final = {"hub.css": "text/css", "hub.js": "text/javascript", "icon.svg": "image/svg+xml"}
 SAFETY: Final = {
     b"content-security-policy": b"default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -73,6 +76,7 @@ def create_app(
     app.include_router(pages.router)
     app.add_api_route("/static/{name}", static, include_in_schema=False)
     _handle_errors(app)
+    _handle_faults(app)
     app.add_middleware(BodyLimit, limits=limits)
     app.add_middleware(SafetyHeaders)
     return app
@@ -106,6 +110,8 @@ class SafetyHeaders:
 
 
 def _handle_errors(app: FastAPI) -> None:
+    """Answer what is wrong with a request."""
+
     @app.exception_handler(SignInError)
     def to_sign_in(_request: Request, _error: SignInError) -> Response:
         return RedirectResponse("/sign-in", 303)
@@ -127,11 +133,29 @@ def _handle_errors(app: FastAPI) -> None:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
         return _answer(request, 422, faults)
 
+
+def _handle_faults(app: FastAPI) -> None:
+    """Answer what is no fault of a request: a connection that breaks, a full disk."""
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody reads it; without it, every broken upload is a traceback in the log
+
     @app.exception_handler(OSError)
-    def no_room(request: Request, error: OSError) -> Response:
+    def cannot_store(request: Request, error: OSError) -> Response:
         if error.errno not in NO_ROOM:
             raise error
-        return _answer(request, 507, "the disk of the server is full")
+        return _no_room(request)
+
+    @app.exception_handler(sqlite3.OperationalError)
+    def cannot_record(request: Request, error: sqlite3.OperationalError) -> Response:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            raise error
+        return _no_room(request)
+
+
+def _no_room(request: Request) -> Response:
+    return _answer(request, 507, "the disk of the server is full", {"retry-after": NO_ROOM_WAIT})
 
 
 def _answer(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -19,9 +19,10 @@ RIGHT: Final = 10
 TOP: Final = 10
 BOTTOM: Final = 22
 MOST_POINTS: Final = 300
-DOTS: Final = 24  # up to so many points each gets a dot
+DOTS: Final = 24  # with so few epochs each gets a dot
 COLOURS: Final = 6
 MOST_CHARTS: Final = 24
+MOST_VALUE: Final = 1e100  # beyond it there is nothing to see, and the arithmetic overflows
 
 Point = tuple[int, float]
 
@@ -50,7 +51,7 @@ def charts_of(metrics: Mapping[int, Mapping[str, float | None]]) -> list[Chart]:
     curves: dict[str, list[Point]] = {}
     for epoch in sorted(metrics):
         for name, value in metrics[epoch].items():
-            if value is not None and not name.startswith("model/"):
+            if value is not None and abs(value) < MOST_VALUE and not name.startswith("model/"):
                 curves.setdefault(name, []).append((epoch + 1, value))
     groups: dict[tuple[int, str], list[Series]] = {}
     for name in sorted(curves, key=_curve_order):
@@ -89,7 +90,8 @@ def render(chart: Chart) -> Markup:
         return EMPTY
     epochs = [epoch for one in series for epoch, _ in one.points]
     values = [value for one in series for _, value in one.points]
-    ticks = nice_ticks(0.0 if chart.starts_at_zero else min(values), max(values))
+    low, high = min(values), max(values)
+    ticks = nice_ticks(min(low, 0.0), high if high > 0 else 1.0) if chart.starts_at_zero else nice_ticks(low, high)
     frame = _Frame(chart.width, chart.height, min(epochs), max(epochs), ticks[0], ticks[-1])
     legend = join(_key(index, one) for index, one in enumerate(series))
     drawn = tag(
@@ -135,8 +137,9 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Return about ``count`` round numbers in equal steps of 1, 2 or 5 that enclose ``low`` and ``high``."""
-    if not high > low:
-        margin = abs(low) * 0.1 or 1.0
+    largest = max(abs(low), abs(high))
+    if not high - low > largest * 1e-9 + 1e-100:
+        margin = largest * 0.1 if largest > 1e-90 else 1.0
         low, high = low - margin, high + margin
     raw = (high - low) / count
     magnitude = 10.0 ** math.floor(math.log10(raw))
@@ -188,7 +191,7 @@ class _Frame:
 def _curve(index: int, series: Series, frame: _Frame) -> Markup:
     places = [(round(frame.x(epoch), 1), round(frame.y(value), 1)) for epoch, value in series.points]
     line = tag("polyline", class_=f"curve c{index % COLOURS}", points=" ".join(f"{x},{y}" for x, y in places))
-    shown = places if len(places) <= DOTS else places[-1:]
+    shown = places if frame.last - frame.first < DOTS else places[-1:]
     dots = (tag("circle", class_=f"dot c{index % COLOURS}", cx=x, cy=y, r=2.6) for x, y in shown)
     return join((line, *dots))
 

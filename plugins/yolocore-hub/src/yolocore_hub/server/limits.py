@@ -54,14 +54,14 @@ class Buckets:
     _levels: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def wait(self, client: str, *, cost: float = 1.0) -> float:
-        """Take from the client's bucket; return 0, or the seconds after which it holds enough again."""
+    def wait(self, client: str) -> float:
+        """Take one from the client's bucket; return 0, or the seconds after which it holds one again."""
         rate, now = self.per_minute / 60, time.monotonic()
         with self._lock:
             level, then = self._levels.pop(client, (float(self.per_minute), now))
             level = min(float(self.per_minute), level + (now - then) * rate)
-            missing = max(cost, 1.0) - level
-            self._levels[client] = (level - cost if missing <= 0 else level, now)
+            missing = 1.0 - level
+            self._levels[client] = (level - 1.0 if missing <= 0 else level, now)
             while len(self._levels) > MOST_CLIENTS:
                 self._levels.popitem(last=False)
         return max(0.0, missing / rate)

@@ -34,10 +34,11 @@ def home(parts: Parts, request: Request, _visitor: Visitor) -> Response:
 def project(parts: Parts, request: Request, _visitor: Visitor, name: str) -> Response:
     """Show every run of a project, and how they compare."""
     known = parts.records
-    runs = [known.overview(model) for model in known.models(name, most=LISTED)]
-    if not runs:
+    count = next((count for found, count, _ in known.projects() if found == name), 0)
+    if not count:
         raise HTTPException(404, "no such project")
-    return _page(parts, request, name, (("Projects", "/"),), views.project(runs))
+    runs = [known.overview(model) for model in known.models(name, most=LISTED)]
+    return _page(parts, request, name, (("Projects", "/"),), views.project(runs, count))
 
 
 @router.get("/models/{model_id}")

@@ -101,6 +101,19 @@ def clean(value: object, instead: str = "untitled") -> str:
     return text or instead
 
 
+def to_json(value: Mapping[str, Any]) -> str:
+    """Return JSON that every reader takes: numbers that are not finite are null, text is valid Unicode.
+
+    Raises:
+        UnfitError: it is nested too deeply.
+    """
+    try:
+        text = json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None), ensure_ascii=False)
+    except RecursionError:
+        raise UnfitError("nested too deeply") from None
+    return text.encode(errors="replace").decode()
+
+
 def number(value: object) -> float | None:
     """Return a finite number; ``None`` for null, text such as ``NaN`` and what is not finite.
 
@@ -135,7 +148,7 @@ class Records:
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT INTO model (id, project, name, run, config, token, created, seen) VALUES (?,?,?,?,?,?,?,?)",
-                (model_id, clean(project, "yolocore"), clean(name), run, json.dumps(config), token, now, now),
+                (model_id, clean(project, "yolocore"), clean(name), run, to_json(config), token, now, now),
             )
         return model_id
 
@@ -173,7 +186,7 @@ class Records:
         columns: dict[str, Any] = {"seen": time.time()}
         for key in ("args", "config"):
             if key in changes:
-                columns[key] = json.dumps(_mapping(key, changes[key]))
+                columns[key] = to_json(_mapping(key, changes[key]))
         if "final" in changes:
             columns["final"] = json.dumps(_numbers(_mapping("final", changes["final"])))
         if "status" in changes:

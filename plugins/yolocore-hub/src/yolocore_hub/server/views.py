@@ -147,12 +147,13 @@ def _welcome(address: str) -> Markup:
     )
 
 
-def project(runs: Sequence[Overview]) -> Body:
-    """Return the page of a project: how the newest runs compare, and all of them."""
+def project(runs: Sequence[Overview], count: int) -> Body:
+    """Return the page of a project: how the newest runs compare, and the list; ``count`` runs there are in all."""
     curves = [Series(run.model.name, _course(run)) for run in runs[:COMPARED] if run.course]
     chart = Chart(_label(runs, "score"), curves, starts_at_zero=True, width=1120, height=260)
     compared = tag("div", render(chart), class_="wide") if curves else None
-    return Body(join((compared, tag("section", _table(runs)))), seconds=5)
+    older = tag("p", f"The newest {len(runs)} of {count} runs.", class_="dim small") if count > len(runs) else None
+    return Body(join((compared, tag("section", _table(runs), older))), seconds=5)
 
 
 def _label(runs: Iterable[Overview], instead: str) -> str:
@@ -173,11 +174,12 @@ def _table(runs: Sequence[Overview]) -> Markup:
 
 def _row(run: Overview) -> Markup:
     model = run.model
-    link = tag("a", model.name, href=f"/models/{model.id}")
+    link = tag("a", model.name, href=f"/models/{model.id}", title=model.name)
+    state = tag("span", model.state, class_="word") if model.state != "finished" else None
     best = tag("b", f"{run.best:.3f}") if run.best is not None else tag("span", NOTHING, class_="dim")
     return tag(
         "tr",
-        tag("td", tag("span", _dot(model.state), link, class_="name")),
+        tag("td", tag("span", _dot(model.state), link, state, class_="name")),
         tag("td", _progress(model, run.last_epoch)),
         tag("td", best, class_="number"),
         tag("td", spark(_course(run))),
@@ -261,7 +263,7 @@ def _checkpoints(model: Model, stored: Sequence[StoredFile]) -> Markup:
             tag(
                 "tr",
                 tag("td", tag("b", f"{file.kind}.pt"), tag("div", WEIGHTS[file.kind], class_="dim small")),
-                tag("td", f"epoch {file.epoch + 1}"),
+                tag("td", f"{'after' if file.kind == 'final' else ''} epoch {file.epoch + 1}".strip()),
                 tag("td", _size(file.size), class_="number"),
                 tag("td", tag("code", file.sha256[:16], title=f"SHA-256 {file.sha256}"), class_="hash"),
                 tag("td", tag("a", "Download", href=url, class_="button", download=True), class_="number"),

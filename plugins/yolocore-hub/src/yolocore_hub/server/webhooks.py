@@ -5,6 +5,7 @@ What is sent inside ``data`` is not published anywhere; this server takes what y
 
 # no "from __future__ import annotations" here: FastAPI reads the annotations of the routes
 
+import re
 from collections.abc import Mapping
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
@@ -19,17 +20,18 @@ from yolocore_hub.server.services import Json, Parts, Program, Services
 ENDS: Final = {"training_complete": "finished", "training_failed": "failed"}
 
 PARTS: Final = ("metrics", "lr", "model")  # of an epoch
+RUN: Final = "x-yolocore-run"  # header of yolocore's own plugin: tells runs of the same project and name apart
+RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 router = APIRouter(prefix="/api")
 
 
 @router.post("/webhooks/training/metrics")
-def event(parts: Parts, token: Program, body: Json) -> dict[str, Any]:
+def event(parts: Parts, request: Request, token: Program, body: Json) -> dict[str, Any]:
     """Take one event of a training."""
-    kind, data = body.get("event"), body.get("data")
-    data = data if isinstance(data, dict) else {}
+    kind, data = body.get("event"), _mapping(body, "data")
     known = parts.records
-    model = _model(parts, token, body, data)
+    model = _model(parts, request, token, body)
     if kind == "training_started":
         known.update(model.id, {"args": _mapping(data, "args"), "status": "training"})
     elif kind == "epoch_end":
@@ -47,14 +49,14 @@ def event(parts: Parts, token: Program, body: Json) -> dict[str, Any]:
 
 
 @router.post("/webhooks/models/upload")
-def announce(parts: Parts, token: Program, body: Json) -> dict[str, Any]:
+def announce(parts: Parts, request: Request, token: Program, body: Json) -> dict[str, Any]:
     """Return the address that a file may be put to, once."""
     size = body.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
         raise UnfitError("size: the number of bytes")
     if size > parts.limits.upload:
         raise HTTPException(413, f"larger than the {parts.limits.upload} bytes allowed here")
-    model = _model(parts, token, body, {})
+    model = _model(parts, request, token, body)
     secret = parts.tickets.issue(model.id, clean(body.get("filename"), "best.pt"))
     return success({"uploadUrl": f"/api/uploads/{secret}"})
 
@@ -85,12 +87,15 @@ def _store(parts: Services, model_id: str, name: str, file: IO[bytes]) -> None:
         parts.blobs.discard(blob)
 
 
-def _model(parts: Services, token: str, body: Mapping[str, Any], data: Mapping[str, Any]) -> Model:
-    """Return the model of an event; it is known by project and name, and made when it is new."""
-    known = parts.records
-    run = f"{clean(body.get('project'), 'yolocore')}\n{clean(body.get('name'))}"
+def _model(parts: Services, request: Request, token: str, body: Mapping[str, Any]) -> Model:
+    """Return the model of a request: known by the header, else by project and name; made when it is new."""
+    known, data, run = parts.records, _mapping(body, "data"), request.headers.get(RUN, "")
+    has_id = RUN_ID.fullmatch(run) is not None
+    if not has_id:
+        run = f"{clean(body.get('project'), 'yolocore')}\n{clean(body.get('name'))}"
     model = known.model_of_run(run)
-    if model is not None and body.get("event") == "training_started" and not data.get("resumed"):
+    starts = body.get("event") == "training_started" and not data.get("resumed")
+    if model is not None and starts and not has_id:
         known.forget_run(run)  # a new training under the name of an older one
         model = None
     if model is None:
