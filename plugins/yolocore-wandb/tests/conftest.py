@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wandb_kit import digest, recipe
+from wandb_kit import Watch, digest, recipe
 
 from yolocore import YOLO
 
@@ -26,7 +26,7 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     own |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1", "NETRC": str(home / "netrc")}
     own |= {f"YOLOCORE_{kind}_DIR": str(home / f"yolocore-{kind.lower()}") for kind in ("CONFIG", "CACHE")}
     with pytest.MonkeyPatch.context() as patch:
-        for name in VARIABLES:
+        for name in (*VARIABLES, *(name for name in os.environ if name.lower().endswith("_proxy"))):
             patch.delenv(name, raising=False)
         for name, value in own.items():
             patch.setenv(name, value)
@@ -51,9 +51,11 @@ def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[...,
 
     def run(folder: Path, name: str = "exp", callbacks: dict[str, Any] | None = None, **more: Any) -> Any:
         model = YOLO(tiny_detect_model)
+        watch = Watch(model)
         for event, function in (callbacks or {}).items():
             model.add_callback(event, function)
         model.train(**{**recipe(tiny_detect_dataset), "project": str(folder), "name": name, **more})
+        model.trainer.watch = watch
         return model.trainer
 
     return run
@@ -66,10 +68,23 @@ def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
+def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
+    """A function that sets environment variables for this test and has wandb read them."""
+    import wandb
+
+    def run(variables: dict[str, str]) -> None:
+        for name, value in {"WANDB_MODE": "online", "NETRC": str(tmp_path / "netrc"), **variables}.items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()
+
+    yield run
+    wandb.teardown()
+
+
+@pytest.fixture
 def child_environment(tmp_path: Path, hermetic: Path) -> dict[str, str]:
     """The environment of a training in another process: wandb online, to nowhere yet."""
-    proxies = {name for name in os.environ if name.lower().endswith("_proxy")}
-    kept = {key: value for key, value in os.environ.items() if key not in proxies}
+    kept = dict(os.environ)
     own = {f"WANDB_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     here = str(Path(__file__).parent)
     path = os.pathsep.join(filter(None, (here, kept.get("PYTHONPATH"))))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from wandb_kit import digest, expect_as_in_csv, logs_in, read_run, results
 
 from yolocore import YOLO
 from yolocore.models.yolo.detect.train import DetectionTrainer
+from yolocore_wandb.record import is_complete
 
 
 class BreakOffError(Exception):
@@ -74,6 +77,15 @@ def test_a_resumed_training_continues_the_same_run(trained, tmp_path, control):
     assert digest(model.trainer) == control
 
 
+def read_finished(log):
+    """Read the log of a run that a test has finished: wandb's own process writes the end of it, perhaps later."""
+    for _ in range(600):
+        if is_complete(log):
+            break
+        time.sleep(0.05)
+    return read_run(log)
+
+
 @pytest.fixture
 def own_run(tmp_path):
     import wandb
@@ -92,7 +104,7 @@ def test_a_run_that_the_user_opened_is_used_and_stays_open(trained, tmp_path, ow
     own_run.log({"after": 1})
     own_run.finish()
     assert not (trainer.save_dir / "wandb").exists()
-    run = read_run(*logs_in(tmp_path))
+    run = read_finished(*logs_in(tmp_path))
     assert run.project == "mine"
     assert run.config["epochs"] == "mine", "the user's own value wins"
     assert run.config["batch"] == 4
@@ -104,7 +116,7 @@ def test_a_run_that_the_user_opened_is_used_and_stays_open(trained, tmp_path, ow
 def test_two_trainings_in_a_run_of_the_user_lose_no_row(trained, tmp_path, own_run, caplog):
     first, second = (trained(tmp_path, name, plots=False) for name in ("one", "two"))
     own_run.finish()
-    run = read_run(*logs_in(tmp_path))
+    run = read_finished(*logs_in(tmp_path))
     assert run.steps == [0, 1, 2, 3, 4]
     expected = [*results(first.save_dir).values(), *results(second.save_dir).values()]
     assert [{k: f"{v:.6g}" for k, v in run.numbers(i).items()} for i in range(1, 5)] == expected

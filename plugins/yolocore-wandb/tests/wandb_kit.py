@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,36 @@ def digest(trainer: Any) -> str:
     for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
         total.update(key.encode() + tensor.numpy().tobytes())
     return total.hexdigest()
+
+
+def allowed(seconds: float) -> float:
+    """Return what a time limit means here: with several jobs a core, everything takes so many times longer."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def report_of(trainer: Any) -> Any:
+    """Return what the trainer says about the plugin."""
+    return next(report for report in trainer.manager.plugins() if report.name == "wandb")
+
+
+class Watch:
+    """How long the plugin holds a model's trainings up."""
+
+    def __init__(self, model: Any) -> None:
+        self.begun: dict[str, float] = {}
+        for event in ("on_train_start", "on_train_end"):
+            model.add_callback(event, self._stamp)  # before the plugin, which comes last
+
+    def _stamp(self, trainer: Any) -> None:
+        self.begun[trainer.context.event] = report_of(trainer).total_ms / 1000
+
+    def start(self) -> float:
+        """Return the seconds before the first epoch."""
+        return self.begun["on_train_start"]
+
+    def end(self, trainer: Any) -> float:
+        """Return the seconds after the last epoch."""
+        return report_of(trainer).total_ms / 1000 - self.begun["on_train_end"]
 
 
 def results(save_dir: Path) -> dict[int, dict[str, str]]:

@@ -18,8 +18,10 @@ LOGGER = logging.getLogger(__name__)
 
 PROBE_LIMIT = 2.0  # seconds for the server to answer at all
 OFFLINE_SHARE = 2.0  # seconds at the end of the start that are kept for recording offline
+ONLINE_LEAST = 4.0  # seconds that a server gets even if the import took nearly all
+OFFLINE_LIMIT = 30.0  # seconds for opening a run offline: local work only, slow on a loaded machine
 TEARDOWN_LIMIT = 1.0
-WRITE_LIMIT = 1.0  # seconds until the end of the log is on disk
+WRITE_LIMIT = 3.0  # seconds until the end of the log is on disk
 CLOSE_GRACE = 0.5  # seconds that closing takes beside the upload
 
 
@@ -72,7 +74,7 @@ def open_session(given: dict[str, Any], mode: str | None, *, start_limit: float,
     Args:
         given: arguments of ``wandb.init`` that say which run.
         mode: ``online``, ``offline``, ``disabled``; None asks wandb's own settings.
-        start_limit: seconds until a run is open, the import of wandb included.
+        start_limit: seconds until a run is open, the import of wandb included; an own limit holds for one offline.
         upload_limit: seconds that finishing may upload.
 
     Raises:
@@ -80,9 +82,6 @@ def open_session(given: dict[str, Any], mode: str | None, *, start_limit: float,
     """
     started = time.monotonic()
     import wandb  # takes seconds, and only a training that is recorded needs it
-
-    def left() -> float:
-        return started + start_limit - time.monotonic()
 
     active: Any = wandb.run
     if active is not None and not belongs_to_other_training(active, given["dir"]):
@@ -97,12 +96,13 @@ def open_session(given: dict[str, Any], mode: str | None, *, start_limit: float,
         try:
             if mode != "disabled" and not answers(wanted.base_url, PROBE_LIMIT):
                 raise NoServerError(f"{wanted.base_url} does not answer")
-            run = _init(wandb, given, settings, mode, max(left() - OFFLINE_SHARE, 1))
+            seconds = max(started + start_limit - OFFLINE_SHARE - time.monotonic(), ONLINE_LEAST)
+            run = _init(wandb, given, settings, mode, seconds)
             return Session(run, owned=True)
         except Exception as error:
             LOGGER.warning("wandb: %s; recording offline", _reason(error))
             _forget_attempt(wandb, given, is_alone=active is None)
-    return Session(_open_offline(wandb, given, settings, max(left(), OFFLINE_SHARE)), owned=True)
+    return Session(_open_offline(wandb, given, settings, OFFLINE_LIMIT), owned=True)
 
 
 def _open_offline(wandb: ModuleType, given: dict[str, Any], settings: dict[str, Any], seconds: float) -> Any:
