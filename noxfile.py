@@ -49,7 +49,7 @@ def build_wheels(session: nox.Session, *names: str) -> list[str]:
     target = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(target, ignore_errors=True)
     for folder in (".", *(f"plugins/{name}" for name in names)):
-        session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), folder, external=True, silent=True)
+        session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), folder, external=True)
     return [f"{wheel}[test]" for wheel in sorted(target.glob("*.whl"))]
 
 

@@ -31,7 +31,12 @@ def write_truth(data: Path, file: Path, task: str, split: str = "val", ids: dict
         for line in labels.read_text().splitlines() if labels.exists() else ():
             values = np.array(line.split(), np.float64)
             classes.add(int(values[0]) + 1)
-            row = {"id": len(truth["annotations"]) + 1, "image_id": name, "category_id": int(values[0]) + 1, "iscrowd": 0}
+            row = {
+                "id": len(truth["annotations"]) + 1,
+                "image_id": name,
+                "category_id": int(values[0]) + 1,
+                "iscrowd": 0,
+            }
             truth["annotations"].append(row | (mask_row if task == "segment" else pose_row)(values[1:], w, h))
     truth["categories"] = [{"id": c, "name": str(c)} for c in sorted(classes)]
     file.parent.mkdir(exist_ok=True, parents=True)

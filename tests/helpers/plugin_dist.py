@@ -80,7 +80,7 @@ def install_plugin(
 ) -> Path:
     """Build ``source`` into a wheel, install it below ``folder``; returns the folder for ``PYTHONPATH``."""
     distribution = distribution or f"yolocore-{name}"
-    project, target = folder / distribution, folder / "site"
+    project = folder / distribution
     module = distribution.replace("-", "_")
     package = project / "src" / module
     package.mkdir(parents=True)
@@ -88,9 +88,14 @@ def install_plugin(
     project.joinpath("pyproject.toml").write_text(
         PYPROJECT.format(distribution=distribution, version=version, name=name, module=module, attribute=attribute)
     )
-    wheels = folder / "dist"
+    return install_project(project, folder)
+
+
+def install_project(project: Path, folder: Path) -> Path:
+    """Build the distribution at ``project`` into a wheel, install it below ``folder``; returns the folder."""
+    wheels, target = folder / "dist", folder / "site"
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], cwd=project)
-    (wheel,) = wheels.glob(f"{module}-*.whl")
+    (wheel,) = wheels.glob(f"{project.name.replace('-', '_')}-*.whl")
     run([*installer(), "--no-deps", "--target", str(target), str(wheel)])
     return target
 

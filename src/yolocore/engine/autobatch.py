@@ -46,7 +46,8 @@ def _measure(model: nn.Module, imgsz: int, amp: bool, device: torch.device) -> t
         try:
             with torch.autocast("cuda", enabled=amp):
                 outputs = model(torch.rand(batch, 3, imgsz, imgsz, device=device))
-                total = sum(v.float().sum() for v in outputs.values() if isinstance(v, torch.Tensor))
+                parts = [outputs] if isinstance(outputs, torch.Tensor) else outputs.values()
+                total = sum(part.float().sum() for part in parts if isinstance(part, torch.Tensor))
             assert isinstance(total, torch.Tensor)
             total.backward()
         except torch.cuda.OutOfMemoryError:

@@ -29,9 +29,11 @@ class TrainingBlocks(Component, ABC):
     """State and building blocks of a training; :class:`~yolocore.engine.trainer.BaseTrainer` runs them."""
 
     kind: ClassVar[str] = "trainer"
-    mode: ClassVar[str] = "train"
+    mode: str = "train"
     task: ClassVar[str]
     default_model: ClassVar[str]
+    default_data: ClassVar[str] = "shapes.yaml"
+    val_batch_factor: ClassVar[int] = 2  # without gradients, more images fit into the memory
     loss_names: tuple[str, ...] = ("loss",)
 
     data: DatasetInfo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolocore.engine.containers import OBB, Boxes
-from yolocore.utils.plotting import colors
+from yolocore.utils.plotting import colors, highest_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,18 +41,20 @@ def draw_boxes(
     if scored is None:
         return
     tags = captions(scored, result.names, conf) if labels else [""] * len(scored)
-    shapes = scored.xyxyxyxy if isinstance(scored, OBB) else scored.xyxy
+    shapes = [highest_first(c) for c in scored.xyxyxyxy] if isinstance(scored, OBB) else scored.xyxy
     inks = tints(scored, color_mode)
     for i in reversed(range(len(scored))):
         pen.box_label(shapes[i], tags[i], inks[i], txt_color)
 
 
 def draw_probs(pen: Annotator, result: Results, txt_color: Sequence[float]) -> None:
-    """Write the best classes of a classification into the upper left corner."""
+    """Write the best classes of a classification into the upper left corner: as many as cover half of the image."""
     if result.probs is not None:
         best = zip(result.probs.top5, result.probs.top5conf, strict=True)
-        text = "\n".join(f"{result.names[i]} {float(p):.2f}" for i, p in best)
-        pen.text((pen.lw * 2, pen.lw * 2), text, txt_color, box_color=PROBS_PATCH)
+        lines = [f"{result.names[i]} {float(p):.2f}" for i, p in best]
+        room = max(int(result.orig_shape[0] / 2 / pen.line_height), 1)
+        margin = pen.lw * 2 if room > 1 else 2
+        pen.text((margin, margin), "\n".join(lines[:room]), txt_color, box_color=PROBS_PATCH)
 
 
 def draw_keypoints(pen: Annotator, result: Results, radius: int, limbs: bool) -> None:

@@ -175,7 +175,7 @@ class BaseTrainer(TrainingBlocks):
             self.train_loader.skip(self.batches_done)
 
     def _close_mosaic(self) -> None:
-        if not self._mosaic_closed:
+        if not self._mosaic_closed and getattr(self.train_loader.dataset, "mixing", True):
             LOGGER.info("mosaic is off for the last %d epochs", self.args.close_mosaic)
             self.train_loader.dataset.close_mosaic()
             self.train_loader.reset()
@@ -332,7 +332,8 @@ class BaseTrainer(TrainingBlocks):
     def _build_loaders(self) -> None:
         self.train_loader = self.get_dataloader(self.data["train"], self.batch_size, rank=self.rank, mode="train")
         split = self.data["val"] or self.data["test"]
-        self.test_loader = self.get_dataloader(split, self.batch_size * 2, rank=self.rank, mode="val")
+        batch = self.batch_size * self.val_batch_factor
+        self.test_loader = self.get_dataloader(split, batch, rank=self.rank, mode="val")
         self.validator = self.get_validator()
 
     def _build_optimizer(self) -> None:

@@ -13,18 +13,20 @@ import torch
 from yolocore.config import Config
 from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
+from yolocore.data.build import build_loader
 from yolocore.data.loader import EpochLoader
 from yolocore.data.paths import resolve_dataset
 from yolocore.engine.component import Component, as_numbers
 from yolocore.engine.loading import open_model
 from yolocore.errors import ConfigError
 from yolocore.hooks import Context
+from yolocore.utils import figures
 from yolocore.utils.metrics import IOU_THRESHOLDS
 from yolocore.utils.ops import Profile
 from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import nn
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 STAGES = ("preprocess", "inference", "loss", "postprocess")
 SPLITS = ("train", "val", "test")
-DEFAULT_DATA = "shapes.yaml"
 
 
 class BaseValidator(Component):
@@ -69,9 +70,10 @@ class BaseValidator(Component):
     """
 
     kind: ClassVar[str] = "validator"
-    mode: ClassVar[str] = "val"
+    mode: str = "val"
     task: ClassVar[str]
     model_class: ClassVar[Callable[..., nn.Module]]
+    default_data: ClassVar[str] = "shapes.yaml"
 
     metrics: Any
     confusion_matrix: Any
@@ -212,7 +214,7 @@ class BaseValidator(Component):
         """Return the side of the input, a multiple of the stride: argument, else the size trained at."""
         asked = self.args.imgsz if recorded is None or "imgsz" in self.args.explicit else recorded
         size = asked if isinstance(asked, int) else max(asked)
-        if not isinstance(asked, int):
+        if not isinstance(asked, int) and min(asked) != size:
             LOGGER.warning("imgsz=%s: validation takes one number; using %d", asked, size)
         rounded = -(-size // self.stride) * self.stride
         if rounded != size:
@@ -227,7 +229,8 @@ class BaseValidator(Component):
         """
         if model is None:
             raise ConfigError("model: nothing to evaluate; pass model=, e.g. model='best.pt', or trainer=")
-        return open_model(model, self.model_class, self.device, half=self.half)
+        layers = self.manager.registry("modules")
+        return open_model(model, self.model_class, self.device, half=self.half, layers=layers)
 
     def get_dataset(self) -> DatasetInfo:
         """Return the description of ``data``, which has the images of ``split``.
@@ -235,7 +238,7 @@ class BaseValidator(Component):
         Raises:
             ConfigError: the dataset has no such split.
         """
-        data = resolve_dataset(self.args.data or DEFAULT_DATA, self.task, get_settings(), splits=())
+        data = resolve_dataset(self.args.data or self.default_data, self.task, get_settings(), splits=())
         present = [split for split in SPLITS if data.get(split)]
         if self.args.split not in present and not data.missing.get(self.args.split):
             raise ConfigError(
@@ -264,6 +267,38 @@ class BaseValidator(Component):
         mean = torch.zeros_like(items) if self.loss is None else self.loss
         self.loss = mean + (items - mean) * (count / self.loss_images)
 
+    def get_stats(self) -> dict[str, float]:
+        """Return the results of everything counted so far; ranks other than 0 have none."""
+        if self.context.is_main:
+            self.metrics.process()
+        results: dict[str, float] = self.metrics.results_dict
+        return results
+
+    def counters(self) -> dict[str, Any]:
+        """Return what this rank counted, as arrays and plain types; another rank may :meth:`merge` it."""
+        return {
+            "stats": self.metrics.stats,
+            "confusion": self.confusion_matrix,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "jdict": self.jdict,
+            "loss": None if self.loss is None else self.loss.tolist(),
+            "loss_images": self.loss_images,
+        }
+
+    def merge(self, others: Sequence[Mapping[str, Any]]) -> None:
+        """Add the :meth:`counters` of other ranks to this one's."""
+        self.metrics.merge(other["stats"] for other in others)
+        for other in others:
+            self.confusion_matrix += other["confusion"]
+            self.seen += other["seen"]
+            self.jdict += other["jdict"]
+            self.seconds = {stage: t + other["seconds"][stage] for stage, t in self.seconds.items()}
+            if self.loss is not None and other["loss"] is not None:
+                self.loss_images += other["loss_images"]
+                step = self.loss.new_tensor(other["loss"]) - self.loss
+                self.loss = self.loss + step * (other["loss_images"] / self.loss_images)
+
     @property
     def speed(self) -> dict[str, float]:
         """Milliseconds an image per stage."""
@@ -278,17 +313,32 @@ class BaseValidator(Component):
         """Return the dataset of the split ``img_path``."""
         raise NotImplementedError
 
-    def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
-        """Return a loader of batch dicts over the split ``dataset_path``."""
-        raise NotImplementedError
+    def get_dataloader(self, dataset_path: str, batch_size: int) -> EpochLoader:
+        """Return a loader over this rank's part of the split ``dataset_path``."""
+        return build_loader(
+            self.build_dataset(dataset_path, batch=batch_size),
+            batch_size,
+            self.args.workers,
+            rank=self.context.rank,
+            world_size=self.context.world_size,
+            device=self.device,
+        )
 
     def init_metrics(self, model: Any) -> None:
         """Make ``names``, ``nc``, ``metrics`` and ``confusion_matrix`` ready for a new evaluation."""
         raise NotImplementedError
 
     def preprocess(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the batch on the device, images floating in 0 to 1."""
-        raise NotImplementedError
+        """Return the batch on the device, images float32 RGB in 0 to 1, channels last where that is fast."""
+        moved = {
+            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for key, value in batch.items()
+        }
+        fast = self.args.channels_last is not False and getattr(self.model, "channels_last", True)
+        layout = torch.channels_last if fast else torch.contiguous_format
+        images = moved["img"].to(memory_format=layout)  # (B, 3, H, W)
+        moved["img"] = images.float().div_(255) if images.dtype == torch.uint8 else images
+        return moved
 
     def inference(self, images: torch.Tensor) -> Any:
         """Return the output of the network for (B, 3, H, W)."""
@@ -303,10 +353,6 @@ class BaseValidator(Component):
 
     def update_metrics(self, preds: Any, batch: Mapping[str, Any]) -> None:
         """Count the predictions of one batch."""
-        raise NotImplementedError
-
-    def get_stats(self) -> dict[str, float]:
-        """Turn the counters into results and return them."""
         raise NotImplementedError
 
     def finalize_metrics(self) -> None:
@@ -326,13 +372,24 @@ class BaseValidator(Component):
         """Log the results."""
 
     def plot_val_samples(self, batch: Mapping[str, Any], ni: int) -> None:
-        """Write ``val_batch{ni}_labels.jpg``."""
+        """Write ``val_batch{ni}_labels.jpg``: the images of a batch with their labels."""
+        path = Path(self.save_dir or ".") / f"val_batch{ni}_labels.jpg"
+        self.on_plot(figures.plot_images(batch, path, self.names))
 
     def plot_predictions(self, batch: Mapping[str, Any], preds: Any, ni: int) -> None:
         """Write ``val_batch{ni}_pred.jpg``."""
 
     def plot_metrics(self) -> None:
         """Write the figures of the whole evaluation."""
+
+    def plot_confusion(self) -> None:
+        """Write ``confusion_matrix.png`` and ``confusion_matrix_normalized.png``."""
+        confusion = self.confusion_matrix
+        for normalized, name in ((False, "confusion_matrix"), (True, "confusion_matrix_normalized")):
+            values = confusion.normalized() if normalized else confusion.matrix
+            path = Path(self.save_dir or ".") / f"{name}.png"
+            figures.plot_confusion_matrix(values, confusion.labels, path, normalized=normalized)
+            self.on_plot(path, {"matrix": values, "labels": confusion.labels})
 
 
 def _layers(args: Any, task: str) -> tuple[Any, dict[str, Any] | None]:

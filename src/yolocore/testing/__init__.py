@@ -1,8 +1,8 @@
 """A kit for plugin authors, for use with pytest: ``pytest_plugins = ["yolocore.testing"]``.
 
-Fixtures: a tiny dataset for each task (``tiny_detect_dataset``, ``tiny_segment_dataset``, ``tiny_pose_dataset``,
-``tiny_obb_dataset``, ``tiny_classify_dataset``) and models (``tiny_detect_model``), ``hook_recorder``,
-``no_network``, ``fake_ranks``, ``fake_installation``. And :class:`PluginConformance`, a class of tests to subclass::
+Fixtures: a tiny dataset and a tiny model for each task (``tiny_detect_dataset``, ``tiny_detect_model``; likewise
+``segment``, ``pose``, ``obb``, ``classify``), ``hook_recorder``, ``no_network``, ``fake_ranks``,
+``fake_installation``. And :class:`PluginConformance`, a class of tests to subclass::
 
     from yolocore.testing import PluginConformance
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         no_network,
         plugin_lab,
         tiny_classify_dataset,
+        tiny_classify_model,
         tiny_detect_dataset,
         tiny_detect_model,
         tiny_obb_dataset,
+        tiny_obb_model,
         tiny_pose_dataset,
         tiny_segment_dataset,
     )
@@ -54,10 +56,12 @@ __all__ = [
     "no_network",
     "plugin_lab",
     "tiny_classify_dataset",
+    "tiny_classify_model",
     "tiny_detect_dataset",
     "tiny_detect_model",
     "tiny_model",
     "tiny_obb_dataset",
+    "tiny_obb_model",
     "tiny_pose_dataset",
     "tiny_segment_dataset",
 ]

@@ -59,6 +59,18 @@ def tiny_detect_model() -> Path:
     return tiny_model("detect")
 
 
+@pytest.fixture(scope="session")
+def tiny_obb_model() -> Path:
+    """Like ``tiny_detect_model``, for rotated boxes."""
+    return tiny_model("obb")
+
+
+@pytest.fixture(scope="session")
+def tiny_classify_model() -> Path:
+    """Path of the model file of a classifier with random weights."""
+    return tiny_model("classify")
+
+
 @pytest.fixture
 def hook_recorder() -> HookRecorder:
     """A new :class:`HookRecorder`; ``hook_recorder.attach(model)`` lets it listen."""

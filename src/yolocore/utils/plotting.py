@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from yolocore.utils.lettering import Pen
     from yolocore.utils.palette import Colour
 
-__all__ = ["LIMBS", "Annotator", "Colors", "colors", "save_one_box"]
+__all__ = ["LIMBS", "Annotator", "Colors", "colors", "highest_first", "save_one_box"]
 
 # The 19 limbs of the COCO person: pairs of indices into its 17 keypoints.
 LIMBS = (
@@ -39,6 +39,12 @@ def limb_colour(a: int, b: int) -> Colour:
     if a % 2 != b % 2:
         return MIDDLE
     return LEFT if a % 2 else RIGHT
+
+
+def highest_first(corners: NDArray[Any]) -> NDArray[Any]:
+    """Return the corners (4, 2) of a rotated box in the same order, but begun at the highest one, where its name goes."""
+    first = np.lexsort((corners[:, 0], corners[:, 1].round()))[0]  # of two equally high ones the left
+    return np.roll(corners, -first, axis=0)
 
 
 def _colour(colour: Sequence[float]) -> Colour:
@@ -196,7 +202,7 @@ class Annotator:
     # ------------------------------------------------------------------ masks, keypoints, primitives
 
     def masks(self, masks: Any, colors: Sequence[Sequence[float]], alpha: float = 0.5) -> None:
-        """Tint the image where a mask covers it.
+        """Tint the image where a mask covers it, and draw the outline.
 
         Args:
             masks: (N, h, w), non-zero on the object; resized to the image when of another size.
@@ -205,11 +211,12 @@ class Annotator:
         """
         height, width = self.im.shape[:2]
         for mask, color in zip(as_numpy(masks), colors, strict=True):
-            stencil = (mask > 0).astype(np.uint8)
-            if stencil.shape != (height, width):
-                stencil = cv2.resize(stencil, (width, height), interpolation=cv2.INTER_NEAREST)
-            on = stencil.astype(bool)
+            on = mask > 0
+            if on.shape != (height, width):  # smooth edges instead of steps
+                on = cv2.resize(on.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
             self.im[on] = (self.im[on] * (1 - alpha) + np.array(color, np.float32) * alpha).astype(np.uint8)
+            contours, _ = cv2.findContours(on.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(self.im, contours, -1, _colour(color), 1)
 
     def kpts(
         self,

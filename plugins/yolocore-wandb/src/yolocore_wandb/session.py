@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -81,6 +82,7 @@ def open_session(given: dict[str, Any], mode: str | None, *, start_limit: float,
         Exception: not even an offline run could be made.
     """
     started = time.monotonic()
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its own reports; a silent server would hold up the exit
     import wandb  # takes seconds, and only a training that is recorded needs it
 
     active: Any = wandb.run

@@ -13,7 +13,7 @@ import numpy as np
 from yolocore.utils.image_files import write_image
 from yolocore.utils.metrics.overlap import as_numpy
 from yolocore.utils.ops import xywh2xyxy, xywhr2xyxyxyxy
-from yolocore.utils.plotting import Annotator, colors
+from yolocore.utils.plotting import Annotator, colors, highest_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,5 +178,5 @@ def _tag(drawn: Drawn, i: int, names: Mapping[int, str]) -> str:
 def _outline(box: NDArray[Any], scale: tuple[float, float]) -> NDArray[Any]:
     """Return an upright box (4,) xyxy, or the corners (4, 2) of a rotated one, in scaled pixels."""
     if len(box) == 5:
-        return np.asarray(xywhr2xyxyxyxy(box[None])[0] * np.array(scale))
+        return highest_first(xywhr2xyxyxyxy(box[None])[0] * np.array(scale))
     return box * np.array([*scale, *scale])

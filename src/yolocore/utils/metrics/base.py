@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -91,6 +91,16 @@ class TaskMetrics(Table, Generic[StatsT]):
     @abstractmethod
     def own_fitness(self) -> float:
         """Return the fitness by the task's own rule."""
+
+    @property
+    def curves(self) -> list[str]:
+        """Names of ``curves_results``; empty unless the task has curves."""
+        return []
+
+    @property
+    def curves_results(self) -> list[list[Any]]:
+        """Per curve [x (P,), y (C, P), x title, y title]; empty unless the task has curves."""
+        return []
 
     @property
     def fitness(self) -> float:

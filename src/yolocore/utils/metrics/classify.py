@@ -104,16 +104,6 @@ class ClassifyMetrics(TaskMetrics[RankedImage]):
         """Return the share of right ones among the images of row ``i`` of ``ap_class_index``."""
         return (float(self._maps[self._classes[i]]),)
 
-    @property
-    def curves(self) -> list[str]:
-        """Always empty: there are no curves."""
-        return []
-
-    @property
-    def curves_results(self) -> list[list[Any]]:
-        """Always empty."""
-        return []
-
     def summary(self, decimals: int = 5) -> list[dict[str, Any]]:
         """Return one row with both shares, rounded to ``decimals``."""
         return [{"top1_acc": round(self.top1, decimals), "top5_acc": round(self.top5, decimals)}]

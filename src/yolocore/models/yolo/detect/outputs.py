@@ -6,12 +6,13 @@ import contextlib
 import io
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from yolocore.kernels.keypoints import keypoint_sigmas
 from yolocore.utils.metrics import box_iou
 from yolocore.utils.ops import clip_boxes, xyxy2ltwh, xyxy2xywhn
 
@@ -27,11 +28,15 @@ COCO_NUMBERS = (
     *("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge"),
     *("AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge"),
 )
+COCO_POSE_NUMBERS = (
+    *("AP", "AP50", "AP75", "APmedium", "APlarge"),
+    *("AR", "AR50", "AR75", "ARmedium", "ARlarge"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBoxes:
-    """Detections of one image, best first.
+    """Detections of one image, best first; a task adds fields with one row a detection.
 
     Attributes:
         boxes: (N, 4) xyxy pixels.
@@ -45,11 +50,15 @@ class FoundBoxes:
 
     def select(self, index: NDArray[Any]) -> Self:
         """Return the detections of an index array or mask."""
-        return replace(self, boxes=self.boxes[index], cls=self.cls[index], conf=self.conf[index])
+        return replace(self, **{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
-    def rows(self) -> NDArray[np.float64]:
-        """Return (N, 6): box, confidence, class."""
-        return np.column_stack((self.boxes, self.conf, self.cls))
+    def overlap(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the intersection over union (N, M) with boxes (M, 4) xyxy."""
+        return box_iou(self.boxes, boxes)
+
+    def coordinates(self, shape: tuple[int, int]) -> Sequence[NDArray[Any]]:
+        """Return the numbers between class and confidence of N label lines, for an image of (height, width)."""
+        return list(xyxy2xywhn(self.boxes, w=shape[1], h=shape[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +89,43 @@ class ImageTruth:
         gain = (round(w * ratio_w) / w, round(h * ratio_h) / h)  # the picture has whole pixels
         return cls(file, (h, w), gain, (pad_x, pad_y), np.zeros((0, 4)), np.zeros(0))
 
-    def _unplace(self, boxes: NDArray[Any]) -> NDArray[Any]:
+    def unplace(self, points: NDArray[Any]) -> NDArray[Any]:
+        """Return (..., 2) x, y of the batch image in pixels of the original image."""
+        moved: NDArray[Any] = (points - np.array(self.pad)) / np.array(self.gain)
+        return moved
+
+    def unplace_boxes(self, boxes: NDArray[Any]) -> NDArray[Any]:
         """Return (N, 4) xyxy of the batch image in pixels of the original image, clipped to it."""
-        moved = (boxes - np.array([*self.pad, *self.pad])) / np.array([*self.gain, *self.gain])
-        return clip_boxes(moved, self.shape)
+        return clip_boxes(self.unplace(boxes.reshape(-1, 2, 2)).reshape(-1, 4), self.shape)
 
     def with_labels(self, boxes: NDArray[Any], cls: NDArray[Any]) -> Self:
         """Return the image with labels: (M, 4) xyxy in pixels of the batch image, and (M,) classes."""
-        return replace(self, boxes=self._unplace(boxes), cls=cls)
+        return replace(self, boxes=self.unplace_boxes(boxes), cls=cls)
 
     def to_image(self, found: FoundBoxes) -> FoundBoxes:
         """Return detections of the batch image in pixels of the original image."""
-        return replace(found, boxes=self._unplace(found.boxes))
+        return replace(found, boxes=self.unplace_boxes(found.boxes))
+
+    def as_found(self) -> FoundBoxes:
+        """Return the labels as if they had been detected with certainty."""
+        return FoundBoxes(self.boxes, self.cls, np.ones(len(self.cls)))
 
 
 def unmatched(found: FoundBoxes, truth: ImageTruth, iou: float) -> FoundBoxes:
     """Return the detections that overlap no object of their class by ``iou`` or more."""
     same = found.cls[:, None] == truth.cls
-    return found.select(~(same & (box_iou(found.boxes, truth.boxes) >= iou)).any(1))
+    return found.select(~(same & (found.overlap(truth.boxes) >= iou)).any(1))
 
 
 def label_lines(found: FoundBoxes, shape: tuple[int, int], *, conf: bool = False) -> list[str]:
-    """Return ``class cx cy w h [confidence]`` per box, coordinates divided by image width and height."""
-    boxes = xyxy2xywhn(found.boxes, w=shape[1], h=shape[0])
-    numbers = np.column_stack((boxes, found.conf)) if conf else boxes
+    """Return ``class <coordinates> [confidence]`` per detection, coordinates divided by image width and height.
+
+    A detection without coordinates, such as a mask without a pixel, has no line.
+    """
     return [
-        " ".join((f"{int(c)}", *(f"{value:g}" for value in row))) for c, row in zip(found.cls, numbers, strict=True)
+        " ".join((f"{int(c)}", *(f"{value:g}" for value in row), *((f"{score:g}",) if conf else ())))
+        for c, row, score in zip(found.cls, found.coordinates(shape), found.conf, strict=True)
+        if len(row)
     ]
 
 
@@ -149,27 +169,47 @@ def coco_records(found: FoundBoxes, file: str, class_map: Sequence[int]) -> list
     ]
 
 
-def coco_ground_truth(data: Mapping[str, Any], split: str) -> Path | None:
+def coco_ground_truth(data: Mapping[str, Any], split: str, prefix: str = "instances") -> Path | None:
     """Return the file with the ground truth of ``split`` in ``annotations`` of the dataset, if there."""
     folder = Path(data.get("path", "")) / "annotations"
-    names = (f"instances_{split}2017.json", f"instances_{split}.json", f"{split}.json")
+    names = (f"{prefix}_{split}2017.json", f"{prefix}_{split}.json", f"{split}.json")
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def coco_statistics(truth: Path, records: Sequence[Mapping[str, Any]], images: Sequence[int | str]) -> dict[str, float]:
-    """Return the twelve numbers of pycocotools on ``images``, or nothing when it is not installed."""
+def coco_statistics(
+    truth: Path,
+    records: Sequence[Mapping[str, Any]],
+    images: Sequence[int | str],
+    kind: str = "bbox",
+    suffix: str = "",
+) -> dict[str, float]:
+    """Return the numbers of pycocotools on ``images``, or nothing when it is not installed.
+
+    Args:
+        truth: the ground truth in COCO's format.
+        records: results in COCO's format.
+        images: the images that count.
+        kind: what is judged: ``bbox``, ``segm`` or ``keypoints``.
+        suffix: end of the keys, such as ``(M)``.
+    """
     try:
         from pycocotools.coco import COCO  # optional
         from pycocotools.cocoeval import COCOeval
     except ImportError:
         LOGGER.warning("%s: COCO statistics need pycocotools: pip install pycocotools", truth)
         return {}
+    # a result with a box would be measured by the box
+    judged = [{k: v for k, v in record.items() if k != "bbox" or kind == "bbox"} for record in records]
     with contextlib.redirect_stdout(io.StringIO()) as text:
         ground_truth = COCO(str(truth))
-        evaluation = COCOeval(ground_truth, ground_truth.loadRes(list(records)), "bbox")
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(judged), kind)
+        if kind == "keypoints":
+            count = len(judged[0]["keypoints"]) // 3
+            evaluation.params.kpt_oks_sigmas = np.array(keypoint_sigmas(count))
         evaluation.params.imgIds = sorted(set(images) & set(ground_truth.getImgIds()))
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    LOGGER.info("COCO evaluation with %s\n%s", truth, text.getvalue().strip())
-    return {f"coco/{name}": float(v) for name, v in zip(COCO_NUMBERS, evaluation.stats, strict=True)}
+    LOGGER.info("COCO evaluation of %s with %s\n%s", kind, truth, text.getvalue().strip())
+    names = COCO_POSE_NUMBERS if kind == "keypoints" else COCO_NUMBERS
+    return {f"coco/{name}{suffix}": float(v) for name, v in zip(names, evaluation.stats, strict=True)}

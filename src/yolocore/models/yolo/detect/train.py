@@ -19,8 +19,9 @@ from yolocore.nn.tasks import DetectionModel
 from yolocore.utils.figures import plot_images, plot_labels, plot_results
 
 if TYPE_CHECKING:
-    from yolocore.data.dataset import YOLODataset
+    from yolocore.data.base import BaseDataset
     from yolocore.data.loader import EpochLoader
+    from yolocore.engine.validator import BaseValidator
     from yolocore.nn.tasks import BaseModel
 
 LOGGER = logging.getLogger(__name__)
@@ -36,7 +37,9 @@ class DetectionTrainer(BaseTrainer):
 
     task: ClassVar[str] = "detect"
     default_model: ClassVar[str] = "yolo11n.yaml"
-    model_class: ClassVar[type[DetectionModel]] = DetectionModel
+    model_class: ClassVar[type[BaseModel]] = DetectionModel
+    validator_class: ClassVar[type[BaseValidator]] = DetectionValidator
+    loss_names: tuple[str, ...] = ("box_loss", "cls_loss", "dfl_loss")
 
     def get_model(
         self, cfg: str | dict[str, Any] | None = None, weights: BaseModel | None = None, verbose: bool = True
@@ -49,15 +52,22 @@ class DetectionTrainer(BaseTrainer):
             nc=self.data["nc"],
             verbose=verbose,
             registry=layers,
+            **self.model_arguments(),
         )
         if weights is not None:
             model.names = self.data["names"]
             model.load(weights, weights.names if self.args.cls_remap else None)
         return model
 
+    def model_arguments(self) -> dict[str, Any]:
+        """Return what else the network class is called with, such as the number of keypoints."""
+        return {}
+
     def load_weights(self, weights: str) -> BaseModel:
         """Return the network of the checkpoint file ``weights``."""
-        model: BaseModel = build_model(read_checkpoint(find_weights(weights)), self.model_class)
+        file = find_weights(weights, self.manager.registry("models"))
+        layers = self.manager.registry("modules")
+        model: BaseModel = build_model(read_checkpoint(file), self.model_class, registry=layers)
         return model
 
     def set_model_attributes(self) -> None:
@@ -76,7 +86,7 @@ class DetectionTrainer(BaseTrainer):
 
     def build_dataset(
         self, img_path: Any, mode: Literal["train", "val"] = "train", batch: int | None = None
-    ) -> YOLODataset:
+    ) -> BaseDataset:
         """Return the dataset of the images at ``img_path``."""
         return build_dataset(
             self.data,
@@ -110,10 +120,9 @@ class DetectionTrainer(BaseTrainer):
             device=self.device,
         )
 
-    def get_validator(self) -> DetectionValidator:
+    def get_validator(self) -> BaseValidator:
         """Return the validator of each epoch; it shares this trainer's hooks."""
-        self.loss_names = ("box_loss", "cls_loss", "dfl_loss")
-        return DetectionValidator(self.test_loader, self.save_dir, self.args.replace(mode="val"), hooks=self.manager)
+        return self.validator_class(self.test_loader, self.save_dir, self.args.replace(mode="val"), hooks=self.manager)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move a batch to the device, scale images to 0–1, resize them with ``multi_scale``."""
@@ -121,7 +130,9 @@ class DetectionTrainer(BaseTrainer):
             k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
         }
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        images = moved["img"].to(memory_format=layout).float().div_(255)  # (B, 3, H, W)
+        images = moved["img"].to(memory_format=layout)  # (B, 3, H, W)
+        if images.dtype == torch.uint8:
+            images = images.float().div_(255)
         moved["img"] = self._rescaled(images) if self.args.multi_scale else images
         return moved
 

@@ -11,9 +11,9 @@ import torch
 
 from yolocore.config.defaults import MODE_DEFAULTS
 from yolocore.config.settings import get_settings
-from yolocore.data.build import build_dataset, build_loader
+from yolocore.data.build import build_dataset
 from yolocore.engine.validator import BaseValidator
-from yolocore.kernels.dispatch import non_max_suppression
+from yolocore.kernels.dispatch import confident_rows, non_max_suppression
 from yolocore.models.yolo.detect.outputs import (
     COCO_IDS,
     FoundBoxes,
@@ -34,20 +34,18 @@ from yolocore.utils.metrics import (
     ConfusionMatrix,
     DetMetrics,
     ImageStats,
-    box_iou,
     match_detections,
     rank_detections,
 )
 from yolocore.utils.ops import xywh2xyxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
 
     from yolocore.data.dataset import YOLODataset
-    from yolocore.data.loader import EpochLoader
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_CONF, DEFAULT_IOU = MODE_DEFAULTS["val"]["conf"], MODE_DEFAULTS["val"]["iou"]
@@ -58,7 +56,7 @@ Prediction = dict[str, torch.Tensor]
 
 
 class DetectionValidator(BaseValidator):
-    """Evaluates a detector by the COCO rules.
+    """Evaluates a detector by the COCO rules. The validators of other tasks that find objects derive from it.
 
     The predictions of a batch are a list with one dict an image: ``bboxes`` (N, 4) xyxy in pixels of the
     batch image, ``conf`` (N,) and ``cls`` (N,), best first.
@@ -71,6 +69,8 @@ class DetectionValidator(BaseValidator):
     task: ClassVar[str] = "detect"
     model_class: ClassVar[Callable[..., nn.Module]] = DetectionModel
     metrics_class: ClassVar[type[DetMetrics]] = DetMetrics
+    coco_prefix: ClassVar[str] = "instances"
+    coco_kinds: ClassVar[Mapping[str, str]] = {"bbox": ""}  # what pycocotools judges, and the suffix of its numbers
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -101,17 +101,6 @@ class DetectionValidator(BaseValidator):
             max_pixels=get_settings()["max_pixels"],
         )
 
-    def get_dataloader(self, dataset_path: str, batch_size: int) -> EpochLoader:
-        """Return a loader over this rank's part of the split ``dataset_path``."""
-        return build_loader(
-            self.build_dataset(dataset_path, batch=batch_size),
-            batch_size,
-            self.args.workers,
-            rank=self.context.rank,
-            world_size=self.context.world_size,
-            device=self.device,
-        )
-
     # counting --------------------------------------------------------------------------------------------
 
     def init_metrics(self, model: Any) -> None:
@@ -137,48 +126,77 @@ class DetectionValidator(BaseValidator):
         conf, iou = self.args.conf, self.args.iou
         return DEFAULT_CONF if conf is None else conf, DEFAULT_IOU if iou is None else iou
 
-    def preprocess(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the batch on the device, images float32 RGB in 0 to 1, channels last where that is fast."""
-        moved = {
-            key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-            for key, value in batch.items()
-        }
-        fast = self.args.channels_last is not False and getattr(self.model, "channels_last", True)
-        layout = torch.channels_last if fast else torch.contiguous_format
-        moved["img"] = moved["img"].to(torch.float32, memory_format=layout).div_(255)  # (B, 3, H, W)
-        return moved
-
     def postprocess(self, output: Any) -> list[Prediction]:
         """Return the detections of every image after suppression."""
-        decoded = output if isinstance(output, torch.Tensor) else output[0]  # (B, 4 + nc, A)
+        return [self.prediction(rows) for rows in self.suppress(output)]
+
+    def suppress(self, output: Any, extras: int = 0, **options: Any) -> list[torch.Tensor]:
+        """Return the detections in the decoded output, suppressed unless end to end, classes as they are counted.
+
+        Args:
+            output: what the network gave: the decoded tensor, or a tuple that begins with it.
+            extras: rows behind the class scores of the decoded tensor; needed when the model does not name its classes.
+            **options: for :func:`non_max_suppression`.
+        """
+        decoded = output if isinstance(output, torch.Tensor) else output[0]  # (B, 4 + nc + extras, A)
         args = self.args
         classes = [args.classes] if isinstance(args.classes, int) else args.classes
-        found = non_max_suppression(
-            decoded.float(),
-            *self.thresholds(),
-            classes=classes,
-            agnostic=args.agnostic_nms or args.single_cls,
-            multi_label=True,
-            max_det=args.max_det,
-            nc=self.predicted_classes,
-        )
-        keep_class = 0 if args.single_cls else 1
-        return [{"bboxes": f[:, :4], "conf": f[:, 4], "cls": f[:, 5] * keep_class} for f in found]
+        conf, iou = self.thresholds()
+        if getattr(self.model, "end2end", False):
+            found = confident_rows(decoded.float(), conf, classes=classes, max_det=args.max_det)
+        else:
+            found = non_max_suppression(
+                decoded.float(),
+                conf,
+                iou,
+                classes=classes,
+                agnostic=args.agnostic_nms or args.single_cls,
+                multi_label=True,
+                max_det=args.max_det,
+                nc=self.predicted_classes or (decoded.shape[1] - 4 - extras if extras else 0),
+                **options,
+            )
+        if args.single_cls:
+            for rows in found:
+                rows[:, 5] = 0
+        return found
+
+    def prediction(self, rows: torch.Tensor) -> Prediction:
+        """Return the detections of one image from rows (N, 6 + extras) of the suppression."""
+        return {"bboxes": rows[:, :4], "conf": rows[:, 4], "cls": rows[:, 5]}
 
     def update_metrics(self, preds: Sequence[Prediction], batch: Mapping[str, Any]) -> None:
         """Match the detections of one batch with its labels, and write what ``save_*`` asks for."""
-        for boxes, truth in zip(_to_host(preds), image_truths(batch), strict=True):
-            found = truth.to_image(boxes)
+        for found, truth in self.compared(preds, batch):
             self.seen += 1
             self.metrics.update_stats(self.image_stats(found, truth))
-            self.confusion_matrix.process_batch(found.rows(), truth.boxes, truth.cls)
+            self.count_confusion(found, truth)
             self.save_image(found, truth)
+
+    def compared(
+        self, preds: Sequence[Prediction], batch: Mapping[str, Any]
+    ) -> Iterator[tuple[FoundBoxes, ImageTruth]]:
+        """Yield the detections and labels of every image of a batch, in pixels of the original image."""
+        for boxes, truth in zip(to_host(preds), image_truths(batch), strict=True):
+            yield truth.to_image(boxes), truth
+
+    def count_confusion(self, found: FoundBoxes, truth: ImageTruth) -> None:
+        """Add one image to the confusion matrix."""
+        shown = found.select(found.conf > self.confusion_matrix.conf)
+        self.confusion_matrix.process_overlap(shown.overlap(truth.boxes), shown.cls, truth.cls)
 
     def image_stats(self, found: FoundBoxes, truth: ImageTruth) -> ImageStats:
         """Return the counters of one image; at most 100 detections of a class count."""
         ranked = found.select(rank_detections(found.conf, found.cls))
-        tp = self.match_predictions(ranked.cls, truth.cls, box_iou(ranked.boxes, truth.boxes))
-        return ImageStats(truth.file, ranked.conf, ranked.cls, truth.cls, {"box": tp})
+        tp = {
+            part: self.match_predictions(ranked.cls, truth.cls, overlap)
+            for part, overlap in self.overlaps(ranked, truth).items()
+        }
+        return ImageStats(truth.file, ranked.conf, ranked.cls, truth.cls, tp)
+
+    def overlaps(self, found: FoundBoxes, truth: ImageTruth) -> dict[str, NDArray[Any]]:
+        """Return for every part of the metrics (N, M) how much detections and labels overlap."""
+        return {"box": found.overlap(truth.boxes)}
 
     def match_predictions(
         self, pred_classes: NDArray[Any], true_classes: NDArray[Any], iou: NDArray[Any]
@@ -192,49 +210,20 @@ class DetectionValidator(BaseValidator):
         """
         return match_detections(iou, pred_classes, true_classes, self.iouv)[0]
 
-    def get_stats(self) -> dict[str, float]:
-        """Return the results of everything counted so far; ranks other than 0 have none."""
-        if self.context.is_main:
-            self.metrics.process()
-        results: dict[str, float] = self.metrics.results_dict
-        return results
-
-    def counters(self) -> dict[str, Any]:
-        """Return what this rank counted, as arrays and plain types; another rank may :meth:`merge` it."""
-        return {
-            "stats": self.metrics.stats,
-            "confusion": self.confusion_matrix,
-            "seen": self.seen,
-            "seconds": self.seconds,
-            "jdict": self.jdict,
-            "loss": None if self.loss is None else self.loss.tolist(),
-            "loss_images": self.loss_images,
-        }
-
-    def merge(self, others: Sequence[Mapping[str, Any]]) -> None:
-        """Add the :meth:`counters` of other ranks to this one's."""
-        self.metrics.merge(other["stats"] for other in others)
-        for other in others:
-            self.confusion_matrix += other["confusion"]
-            self.seen += other["seen"]
-            self.jdict += other["jdict"]
-            self.seconds = {stage: t + other["seconds"][stage] for stage, t in self.seconds.items()}
-            if self.loss is not None and other["loss"] is not None:
-                self.loss_images += other["loss_images"]
-                step = self.loss.new_tensor(other["loss"]) - self.loss
-                self.loss = self.loss + step * (other["loss_images"] / self.loss_images)
-
     # text and files --------------------------------------------------------------------------------------
 
     def get_desc(self) -> str:
         """Return the header of the table of results."""
-        return ("%22s" + "%11s" * 6) % ("Class", "Images", "Instances", "P", "R", "mAP50", "mAP50-95")
+        kinds = ("P", "R", "mAP50", "mAP50-95")
+        parts = self.metrics.parts
+        heads = [f"{kind}({part.letter})" if len(parts) > 1 else kind for part in parts for kind in kinds]
+        return ("%22s" + "%11s" * 2 + "%12s" * len(heads)) % ("Class", "Images", "Instances", *heads)
 
     def print_results(self) -> None:
         """Log the table of results; with ``verbose``, outside the epochs of a training, one line a class."""
         if self.context.phase == "val" or not self.metrics.evaluated:
             return
-        row = "%22s" + "%11i" * 2 + "%11.3g" * len(self.metrics.keys)
+        row = "%22s" + "%11i" * 2 + "%12.3g" * len(self.metrics.keys)
         LOGGER.info("%s", self.get_desc())
         objects = int(self.metrics.nt_per_class.sum())
         LOGGER.info("%s", row % ("all", self.seen, objects, *self.metrics.mean_results()))
@@ -253,7 +242,7 @@ class DetectionValidator(BaseValidator):
         if folder is not None and args.save_txt:
             write_lines(folder / "labels" / name, label_lines(found, truth.shape, conf=args.save_conf))
         if folder is not None and args.save_hybrid:
-            lines = label_lines(FoundBoxes(truth.boxes, truth.cls, np.ones(len(truth.cls))), truth.shape)
+            lines = label_lines(truth.as_found(), truth.shape)
             lines += label_lines(unmatched(found, truth, self.thresholds()[1]), truth.shape, conf=args.save_conf)
             write_lines(folder / "labels_hybrid" / name, lines)
 
@@ -269,35 +258,37 @@ class DetectionValidator(BaseValidator):
 
     def eval_json(self, stats: dict[str, float]) -> dict[str, float]:
         """Return ``stats`` with COCO's own numbers under ``coco/…``, if ground truth in JSON is known."""
-        truth = coco_ground_truth(self.data, self.args.split) if self.jdict else None
+        truth = coco_ground_truth(self.data, self.args.split, self.coco_prefix) if self.jdict else None
         if truth is None:
             return stats
         images = [image_id(image.key) for image in self.metrics.stats]
-        return {**stats, **coco_statistics(truth, self.jdict, images)}
+        for kind, suffix in self.coco_kinds.items():
+            stats = {**stats, **coco_statistics(truth, self.jdict, images, kind, suffix)}
+        return stats
 
     # figures ---------------------------------------------------------------------------------------------
 
-    def plot_val_samples(self, batch: Mapping[str, Any], ni: int) -> None:
-        """Write ``val_batch{ni}_labels.jpg``: the images of a batch with their labels."""
-        path = Path(self.save_dir or ".") / f"val_batch{ni}_labels.jpg"
-        self.on_plot(figures.plot_images(batch, path, self.names))
-
     def plot_predictions(self, batch: Mapping[str, Any], preds: Sequence[Prediction], ni: int) -> None:
         """Write ``val_batch{ni}_pred.jpg``: the images of a batch with the detections."""
-        drawn = [figures.Drawn(f.boxes, f.cls, f.conf) for f in _to_host(preds)]
+        drawn = [self.drawn(pred, found) for pred, found in zip(preds, to_host(preds), strict=True)]
         path = Path(self.save_dir or ".") / f"val_batch{ni}_pred.jpg"
         width = self.args.line_width
         self.on_plot(
             figures.plot_mosaic(batch["img"], drawn, path, self.names, files=batch["im_file"], line_width=width)
         )
 
+    def drawn(self, pred: Prediction, found: FoundBoxes) -> figures.Drawn:
+        """Return what :meth:`plot_predictions` draws on one image; both arguments are its detections."""
+        del pred
+        return figures.Drawn(found.boxes, found.cls, found.conf)
+
     def plot_metrics(self) -> None:
         """Write the curves and the confusion matrix."""
         folder = Path(self.save_dir or ".")
-        shown = [self.names[int(c)] for c in self.metrics.ap_class_index]
         curves = iter(self.metrics.curves_results)
         for part in self.metrics.parts:
             metric = getattr(self.metrics, part.name)
+            shown = [self.names[int(c)] for c in metric.ap_class_index]
             for (kind, quantity), (x, y, *_) in zip(CURVES, curves, strict=False):
                 path = folder / f"{part.title}{kind}_curve.png"
                 if kind == "PR":
@@ -305,20 +296,15 @@ class DetectionValidator(BaseValidator):
                 else:
                     figures.plot_confidence_curve(x, y, shown, path, quantity=quantity)
                 self.on_plot(path, {"x": x, "y": y})
-        confusion = self.confusion_matrix
-        for normalized, name in ((False, "confusion_matrix"), (True, "confusion_matrix_normalized")):
-            values = confusion.normalized() if normalized else confusion.matrix
-            path = folder / f"{name}.png"
-            figures.plot_confusion_matrix(values, confusion.labels, path, normalized=normalized)
-            self.on_plot(path, {"matrix": values, "labels": confusion.labels})
+        self.plot_confusion()
 
 
-def _to_host(preds: Sequence[Prediction]) -> list[FoundBoxes]:
+def to_host(preds: Sequence[Prediction]) -> list[FoundBoxes]:
     """Return the detections of every image as arrays, fetched from the device in one piece."""
     rows = [torch.cat((p["bboxes"], p["cls"][:, None], p["conf"][:, None]), 1) for p in preds]
     joined = torch.cat(rows).float().cpu().numpy()
     parts = np.split(joined, np.cumsum([len(r) for r in rows])[:-1])
-    return [FoundBoxes(part[:, :4].astype(np.float64), part[:, 4], part[:, 5]) for part in parts]
+    return [FoundBoxes(part[:, :-2].astype(np.float64), part[:, -2], part[:, -1]) for part in parts]
 
 
 def image_truths(batch: Mapping[str, Any]) -> list[ImageTruth]:
