@@ -36,7 +36,9 @@ if TYPE_CHECKING:
         tiny_obb_dataset,
         tiny_obb_model,
         tiny_pose_dataset,
+        tiny_pose_model,
         tiny_segment_dataset,
+        tiny_segment_model,
     )
     from yolocore.testing.installation import install_fake
     from yolocore.testing.network import NetworkBlocker
@@ -63,7 +65,9 @@ __all__ = [
     "tiny_obb_dataset",
     "tiny_obb_model",
     "tiny_pose_dataset",
+    "tiny_pose_model",
     "tiny_segment_dataset",
+    "tiny_segment_model",
 ]
 
 _HOMES = {

@@ -60,6 +60,18 @@ def tiny_detect_model() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_segment_model() -> Path:
+    """Like ``tiny_detect_model``, for masks."""
+    return tiny_model("segment")
+
+
+@pytest.fixture(scope="session")
+def tiny_pose_model() -> Path:
+    """Like ``tiny_detect_model``, for keypoints."""
+    return tiny_model("pose")
+
+
+@pytest.fixture(scope="session")
 def tiny_obb_model() -> Path:
     """Like ``tiny_detect_model``, for rotated boxes."""
     return tiny_model("obb")
