@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -14,6 +15,7 @@ from plugin_dist import installer, run
 
 from yolocore.cli import main
 from yolocore.cli.plugin_new import FILES, check_name
+from yolocore.cli.terminal import logging_to_terminal, plugins_logging_to_terminal
 from yolocore.config.settings import get_settings
 from yolocore.hooks.discovery import rescan
 from yolocore.testing import install_fake
@@ -193,3 +195,11 @@ def test_a_group_without_a_command_shows_its_help_only(capsys) -> None:
     captured = capsys.readouterr()
     assert "disable" in captured.out + captured.err
     assert "error" not in captured.err
+
+
+def test_what_plugins_log_is_shown_while_a_mode_runs(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bell = logging.getLogger("yolocore_bell.plugin")
+    with logging_to_terminal(logging.INFO), plugins_logging_to_terminal():
+        bell.info("it rings")
+    bell.info("too late")
+    assert capsys.readouterr().err == "it rings\n"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yolocore.nn.backends import Backend
 
 KEYS = {"description", "author", "date", "version", "license", "stride", "task", "head", "batch", "imgsz"}
-KEYS |= {"names", "args", "channels"}
+KEYS |= {"names", "args", "channels", "end2end"}
 
 
 def difference(backend: Backend, reference: torch.nn.Module, *shape: int) -> tuple[float, float]:
@@ -161,7 +161,7 @@ def test_events_and_attributes(detector, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"format": "onxx"}, r"'onxx' is unknown\. Did you mean 'onnx'\?.*Installed: onnx, torchscript"),
+        ({"format": "onxx"}, r"'onxx' is unknown\. Did you mean 'onnx'\?.*Installed: onnx, safetensors, state_dict, torchscript"),
         ({"format": "-"}, "is unknown"),
         (
             {"format": "torchscript", "dynamic": True},

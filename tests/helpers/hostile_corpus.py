@@ -222,6 +222,7 @@ def _bombs(folder: Path) -> Iterator[Case]:
         "long-bytes": (b"\x8b\x00\x00\x10\x00" + b"\x7f" * (1 << 20) + b"0", "a number of"),
         "long-digits": (b"L" + b"7" * 100_000 + b"L\n0", "not a checkpoint|a number of"),
         "collisions": (collide + b"u0", "a number of"),
+        "few-long-numbers": (b"\x8a\x10" + b"\x7f" * 16 + b"0", None),
         "nested-lists": (b"]" * 200_000 + b"a" * 199_999 + b"0", None),
         "nested-tuples": (b"N" + b"\x85" * 200_000 + b"0", None),
         "operations": (b"N0" * 1_100_000, "larger than"),

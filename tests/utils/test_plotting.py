@@ -11,8 +11,9 @@ from PIL import Image
 
 from yolocore.errors import DataError
 from yolocore.utils.image_files import write_image
+from yolocore.utils.ops import xywhr2xyxyxyxy
 from yolocore.utils.palette import luminance, readable
-from yolocore.utils.plotting import Annotator, colors, save_one_box
+from yolocore.utils.plotting import Annotator, colors, highest_first, save_one_box
 
 
 def blank(h=100, w=200, value=0):
@@ -209,3 +210,14 @@ class TestCrops:
             write_image(tmp_path / "x.nothing", blank())
         with pytest.raises(DataError, match=r"x\.jpg"):
             write_image(tmp_path / "x.jpg", blank()[:0])
+
+
+@pytest.mark.parametrize("angle", np.arange(0, 6.3, 0.3))
+def test_the_name_of_a_rotated_box_goes_to_its_highest_corner(angle):
+    corners = xywhr2xyxyxyxy(np.array([[100.0, 50.0, 60.0, 20.0, angle]]))[0]
+    turned = highest_first(corners)
+    assert turned[0, 1] == pytest.approx(corners[:, 1].min(), abs=0.5)
+    start = int(np.flatnonzero((corners == turned[0]).all(1))[0])
+    np.testing.assert_array_equal(turned, corners[[(start + i) % 4 for i in range(4)]])
+    if angle == 0:
+        assert turned[0].tolist() == [70, 40]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from yolocore.cli import configure, info, plugins
+from yolocore.cli import checkpoint, configure, info, plugins
 from yolocore.cli.check import check
 from yolocore.cli.demo import demo
+from yolocore.cli.track_eval import track_eval
 from yolocore.config.settings import get_settings
 from yolocore.hooks import HookManager
 from yolocore.hooks.permission import permitted_by
@@ -25,6 +26,8 @@ def build_app() -> typer.Typer:
     app.command("copy-cfg")(configure.copy_cfg)
     app.command("settings", context_settings=FREE_WORDS)(configure.settings)
     app.command("demo")(demo)
+    app.command("track-eval", context_settings=FREE_WORDS)(track_eval)
+    app.add_typer(checkpoint.app, name="checkpoint")
     app.add_typer(plugins.app, name="plugins")
     return app
 

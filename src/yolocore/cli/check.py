@@ -5,48 +5,82 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from yolocore.cli.check_report import show
 from yolocore.cli.preflight import is_class_folder
 from yolocore.cli.terminal import output
 from yolocore.errors import ConfigError, YolocoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from yolocore.config import Config
+    from yolocore.data.duplicates import Twin
+    from yolocore.data.labels import LabelStore
     from yolocore.data.report import ScanReport
+    from yolocore.data.statistics import SplitStatistics
 
 SPLITS: Final = ("train", "val", "test")
-SHOWN: Final = 20
 Words = Annotated[list[str] | None, typer.Argument(help="data=FILE, and task= or strict=True.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Fix = Annotated[
+    str | None, typer.Option("--fix", metavar="DIR", help="Write a corrected copy to DIR; the dataset stays as it is.")
+]
+Near = Annotated[bool, typer.Option(help="Look for nearly the same pictures in two splits.")]
 
 
-def check(words: Words = None, as_json: AsJson = False) -> None:
-    """Check a dataset: paths, images, every row of every label file.
+class Diagnosis(NamedTuple):
+    """All that is known about a dataset.
+
+    Attributes:
+        info: The checked description.
+        task: What the labels are for.
+        stores: Usable labels by split.
+        reports: What the scans found, in the same order.
+        statistics: Figures, in the same order.
+        twins: Images that occur twice.
+        advice: What could be done.
+    """
+
+    info: Any
+    task: str
+    stores: dict[str, LabelStore]
+    reports: list[ScanReport]
+    statistics: list[SplitStatistics]
+    twins: list[Twin]
+    advice: list[str]
+
+    @property
+    def faults(self) -> int:
+        """Number of rows and images that a training would skip."""
+        return sum(len(report.lines) for report in self.reports)
+
+
+def check(words: Words = None, as_json: AsJson = False, fix: Fix = None, near: Near = True) -> None:
+    """Check a dataset: paths, images, every row of every label file; class balance; images in two splits.
 
     Exit status 0: clean; 1: usable, with rows or images that will be skipped; 2: unusable.
     """
     config, task = _arguments(list(words or []))
     logging.getLogger("yolocore").setLevel(logging.ERROR)  # the report says it all
     try:
-        task, reports = _scan_all(config, task)
+        found = diagnose(config, task, near=near)
+        copy = None if fix is None else correct(found, fix)
     except YolocoreError as error:
         if not as_json:
             raise
         print(json.dumps({"data": config.data, "task": task, "usable": False, "error": str(error)}, indent=2))
         raise typer.Exit(2) from None
-    faults = sum(len(report.lines) for report in reports)
     if as_json:
-        found = {report.split: asdict(report) for report in reports}
-        record = {"data": config.data, "task": task, "usable": True, "faults": faults, "splits": found}
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print(json.dumps(_record(found, str(config.data), copy), indent=2, ensure_ascii=False))
     else:
-        _show(reports, str(config.data), task, faults)
-    raise typer.Exit(1 if faults else 0)
+        show(found, str(config.data))
+        if copy is not None:
+            output().print(f"corrected copy: {copy}", soft_wrap=True)
+    raise typer.Exit(1 if found.faults else 0)
 
 
 def _arguments(words: list[str]) -> tuple[Config, str]:
@@ -62,52 +96,52 @@ def _arguments(words: list[str]) -> tuple[Config, str]:
     return config, "classify" if is_class_folder(str(config.data)) else config.task
 
 
-def _scan_all(config: Config, task: str) -> tuple[str, list[ScanReport]]:
-    """Scan every split; a set with keypoints is a pose set unless somebody says otherwise."""
+def diagnose(config: Config, task: str, *, near: bool = True) -> Diagnosis:
+    """Examine every split; a set with keypoints is a pose set unless somebody says otherwise.
+
+    Raises:
+        YolocoreError: the dataset cannot be used at all.
+    """
     from yolocore.config.settings import get_settings
+    from yolocore.data.duplicates import find_twins, shared_images
     from yolocore.data.paths import resolve_dataset
     from yolocore.data.scan import scan
+    from yolocore.data.statistics import measure, suggest
 
     settings = get_settings()
     info: Any = resolve_dataset(str(config.data), task, settings)
     if "task" not in config.explicit and info.get("kpt_shape"):
         task = "pose"
     splits = [split for split in SPLITS if info.get(split)]
-    return task, [
-        scan(info, split, task=task, strict=config.strict, max_pixels=settings["max_pixels"])[1] for split in splits
-    ]
+    results = {s: scan(info, s, task=task, strict=config.strict, max_pixels=settings["max_pixels"]) for s in splits}
+    stores = {split: store for split, (store, _) in results.items()}
+    reports = [report for _, report in results.values()]
+    statistics = [measure(store, split, info["names"]) for split, store in stores.items()]
+    twins = find_twins({split: store.im_files for split, store in stores.items()}, near=near)
+    return Diagnosis(info, task, stores, reports, statistics, twins, suggest(statistics, reports, shared_images(twins)))
 
 
-def _show(reports: list[ScanReport], data: str, task: str, faults: int) -> None:
-    console = output()
-    console.print(Text.assemble((data, "bold"), f"  task {task}"), soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="cyan")
-    table.add_column("split")
-    for heading in ("images", "objects", "no label file", "empty", "skipped", "faults"):
-        table.add_column(heading, justify="right")
-    for report in reports:
-        numbers = (
-            report.images,
-            report.objects,
-            report.missing,
-            report.empty,
-            report.corrupt,
-            len(report.lines),
-        )
-        table.add_row(report.split, *map(str, numbers))
-    console.print(table)
-    for report in reports:
-        _show_findings(report)
-    console.print(Text(f"usable, {faults} faults", style="yellow") if faults else Text("no faults", style="green"))
+def correct(found: Diagnosis, folder: str) -> Path:
+    """Write a copy without faults; of a file in two splits, or twice in one, the one for training goes.
+
+    Nearly the same pictures stay: whether they are too much alike, a person has to say.
+
+    Raises:
+        DataError: the folder is not empty, or lies in the dataset.
+    """
+    from yolocore.data.corrected import write_corrected
+    from yolocore.data.duplicates import SAME
+
+    same = [twin for twin in found.twins if twin.kind == SAME]
+    drop = {twin.second if twin.first_split == twin.second_split else twin.first for twin in same}
+    return write_corrected(folder, found.info, found.task, found.stores, found.reports, drop)
 
 
-def _show_findings(report: ScanReport) -> None:
-    console = output()
-    findings = [*report.lines, *report.notes]
-    if not report.counts and not findings:
-        return
-    console.print(Text(f"{report.split}: {report.reasons()}"))
-    for line in findings[:SHOWN]:
-        console.print(Text(f"  {line}"), soft_wrap=True)
-    if len(findings) > SHOWN:
-        console.print(Text(f"  and {len(findings) - SHOWN} more; --json lists them all", style="dim"))
+def _record(found: Diagnosis, data: str, copy: Path | None) -> dict[str, Any]:
+    splits = {
+        report.split: {**asdict(report), "statistics": asdict(figures)}
+        for report, figures in zip(found.reports, found.statistics, strict=True)
+    }
+    record = {"data": data, "task": found.task, "usable": True, "faults": found.faults, "splits": splits}
+    record |= {"duplicates": [twin._asdict() for twin in found.twins], "suggestions": found.advice}
+    return record if copy is None else {**record, "corrected": str(copy)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from yolocore.cli.extensions import plugin_tasks
 from yolocore.cli.terminal import output
 from yolocore.config.defaults import MODE_DEFAULTS, TERMINAL_DEFAULTS
 from yolocore.config.fields import MODES, TASKS
@@ -34,7 +35,10 @@ MODE_EXAMPLES: Final = {
     ),
     "val": ("yolo val model=best.pt data=shapes.yaml",),
     "predict": ("yolo predict model=best.pt source=images/ conf=0.4",),
-    "track": ("yolo track model=best.pt source=street.mp4 tracker=bytetrack.yaml",),
+    "track": (
+        "yolo track model=best.pt source=street.mp4 tracker=bytetrack.yaml",
+        "yolo track eval gt=gt/gt.txt tracks=runs/detect/track/labels",
+    ),
     "export": ("yolo export model=best.pt format=onnx dynamic=True",),
     "benchmark": ("yolo benchmark model=best.pt data=shapes.yaml",),
 }
@@ -42,9 +46,11 @@ COMMAND_TEXTS: Final = {
     "help": "This page; 'yolo help train' lists the arguments of a mode, 'yolo help imgsz' explains one.",
     "check data=...": "Check a dataset without training.",
     "checks": "Versions, processor, memory, devices, plugins.",
+    "track-eval": "MOTA, IDF1 and HOTA of tracks, against a ground truth; also 'yolo track eval'.",
     "cfg": "Print the default arguments; 'yolo cfg schema' as JSON schema.",
     "copy-cfg": "Write the default arguments to a file to edit and pass as cfg=.",
     "settings": "Show, change or reset the settings.",
+    "checkpoint": "'yolo checkpoint info FILE' and 'convert FILE' for weights of any origin.",
     "plugins": "List, describe and diagnose plugins.",
     "demo": "Train, validate, predict and export on a built-in dataset.",
     "version": "Print the version.",
@@ -59,7 +65,9 @@ def overview() -> None:
     console.print(Text("yolo [TASK] MODE key=value ...", style="bold"))
     console.print("Train, measure, run and export YOLO networks.\n")
     _print_pairs(console, "Modes", MODE_TEXTS)
-    _print_pairs(console, "Tasks", {", ".join(TASKS): "Optional; a model file says which one it is for."})
+    _print_pairs(
+        console, "Tasks", {", ".join(TASKS): "Optional; a model file says which one it is for. Plugins add more."}
+    )
     _print_pairs(console, "Other commands", COMMAND_TEXTS)
     console.print(Text("Examples", style="bold"))
     for mode in ("train", "val", "predict", "export"):
@@ -114,7 +122,7 @@ def topic_help(topic: str) -> None:
         mode_help(topic)
     elif topic in ARGUMENTS:
         argument_help(topic)
-    elif topic in TASKS:
+    elif topic in TASKS or topic in plugin_tasks():
         overview()
     else:
         raise ConfigError(f"no help for {topic!r}.{did_you_mean(topic, [*MODES, *ARGUMENTS])}")

@@ -6,18 +6,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from yolocore.cli.extensions import plugin_tasks
 from yolocore.cli.help import mode_help
 from yolocore.cli.preflight import check_files, default_model
-from yolocore.cli.terminal import output
+from yolocore.cli.terminal import output, plugins_logging_to_terminal
 from yolocore.cli.tokens import CommandLine, parse_cli_tokens
 from yolocore.config import make_config
 from yolocore.config.defaults import TERMINAL_DEFAULTS
 from yolocore.config.fields import MODES, TASKS
 from yolocore.config.settings import get_settings
 from yolocore.errors import ConfigError, MissingFileError, UnsupportedError
-from yolocore.hooks import HookManager
 from yolocore.hooks.discovery import entry_point_names
-from yolocore.hooks.permission import permitted_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,8 @@ def run_mode_line(words: Sequence[str], commands: Sequence[str]) -> int:
         mode_help(line.mode)
         return 0
     model, config = _check(line, line.mode)
-    _call(line, model, config)
+    with plugins_logging_to_terminal():
+        _call(line, model, config)
     return 0
 
 
@@ -52,17 +52,10 @@ def _parse(words: Sequence[str], commands: Sequence[str]) -> CommandLine:
     try:
         return parse_cli_tokens(words, commands=commands)
     except ConfigError:
-        tasks = _plugin_tasks()
+        tasks = plugin_tasks()
         if not any(word in tasks for word in words):
             raise
         return parse_cli_tokens(words, (*TASKS, *tasks))
-
-
-def _plugin_tasks() -> tuple[str, ...]:
-    if not entry_point_names():
-        return ()
-    manager = HookManager(kind="cli", permitted=permitted_by(get_settings()))
-    return tuple(manager.registry("tasks"))
 
 
 def _no_mode(line: CommandLine) -> ConfigError:
@@ -74,7 +67,7 @@ def _no_mode(line: CommandLine) -> ConfigError:
 
 def _check(line: CommandLine, mode: str) -> tuple[str, Config]:
     """Validate every argument and look for every file, quietly: the engines will say what is worth saying."""
-    tasks = () if line.task in {None, *TASKS} else _plugin_tasks()
+    tasks = () if line.task in {None, *TASKS} else plugin_tasks()
     overrides = {**line.overrides, **({"task": line.task} if line.task else {})}
     logger = logging.getLogger("yolocore")
     level = logger.level

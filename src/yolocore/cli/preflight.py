@@ -9,8 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from yolocore.cli.extensions import plugin_models, plugin_tasks
 from yolocore.config.settings import get_settings
 from yolocore.errors import ConfigError, MissingFileError, did_you_mean
+from yolocore.utils.downloads import advice, known_assets
 
 if TYPE_CHECKING:
     from yolocore.config import Config
@@ -23,7 +25,10 @@ NAMED_SOURCE: Final = re.compile(r"\w+://|\d+$|screen\b", re.IGNORECASE)  # addr
 
 def default_model(task: str | None, mode: str) -> str:
     """Return the model of a command line that names none: random weights for train, else published ones."""
-    return f"yolo11n{SUFFIXES.get(task or 'detect', '')}{'.yaml' if mode == 'train' else '.pt'}"
+    suffix = ".yaml" if mode == "train" else ".pt"
+    if task is None or task in SUFFIXES:
+        return f"yolo11n{SUFFIXES[task or 'detect']}{suffix}"
+    return str(Path(plugin_tasks()[task].default_model).with_suffix(suffix))
 
 
 def check_files(config: Config, model: str, task: str | None) -> None:
@@ -35,7 +40,8 @@ def check_files(config: Config, model: str, task: str | None) -> None:
     """
     if config.mode in {"predict", "track"}:
         check_source(config.source)
-    if config.data is not None and config.mode in {"train", "val", "benchmark"}:
+    builtin = task in (None, *SUFFIXES)  # a plugin's task may describe its datasets in a way of its own
+    if builtin and config.data is not None and config.mode in {"train", "val", "benchmark"}:
         check_data(config, task or task_of(model))
     check_model(model)
 
@@ -62,19 +68,30 @@ def check_model(model: str) -> None:
     places = [given] if given.is_absolute() else [given, weights / given.name]
     if any(place.exists() for place in places):
         return
+    base = get_settings()["assets_url"]
+    if base and model in known_assets():
+        return  # fetched once everything else has been checked
     folders = {place.absolute().parent for place in places}
     names = [p.name for folder in folders if folder.is_dir() for p in folder.glob(f"*{given.suffix}")]
     searched = ", ".join(str(place.absolute()) for place in places)
     raise MissingFileError(
         f"model={model!r}: no such file; searched {searched}.{did_you_mean(given.name, names)} "
-        f"Nothing is downloaded: put the file there, or name another with model="
+        f"{advice(model, weights, base)}, or name another model with model="
     )
+
+
+def split_name(model: str) -> str:
+    """Return the name of a model file without the letter of its size: ``yolo11n.yaml`` gives ``yolo11.yaml``."""
+    return SCALE_LETTER.sub(r"\1", Path(model).stem) + ".yaml"
 
 
 def _check_packaged(model: str) -> None:
     packaged = [item.name for item in files("yolocore").joinpath("nn", "models").iterdir()]
-    unscaled = SCALE_LETTER.sub(r"\1", Path(model).stem) + ".yaml"
+    unscaled = split_name(model)
     if Path(model).parent == Path() and {unscaled, model} & set(packaged):
+        return
+    registered = plugin_models()
+    if model in registered or split_name(model) in registered:
         return
     known = ", ".join(sorted(name for name in packaged if name.endswith(YAML)))
     raise MissingFileError(

@@ -54,6 +54,8 @@ def _dispatch(words: list[str]) -> int:
     first = words[0] if words else "help"
     if first in HELP_WORDS:
         words, first = ["help", *words[1:]], "help"
+    if words[:2] == ["track", "eval"]:
+        words, first = ["track-eval", *words[2:]], "track-eval"
     commands = _names(app)
     if first not in commands and _might_be_plugin_command(first):
         load_plugin_commands(app)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yolocore.cli.terminal import output
+from yolocore.cli.terminal import output, plugins_logging_to_terminal
 from yolocore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def replay(
 
     names = [name.strip() for name in to.split(",") if name.strip()]
     check_names(names)
-    report = run_replay(run, names, arguments=_plugin_arguments(arguments or (), names), partial=partial)
+    with plugins_logging_to_terminal():
+        report = run_replay(run, names, arguments=_plugin_arguments(arguments or (), names), partial=partial)
     _show(report)
     if any(plugin.state != "active" for plugin in report.plugins):
         raise typer.Exit(1)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.text import Text
 
+from yolocore.hooks.discovery import candidates
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
 
@@ -39,17 +42,25 @@ class TerminalHandler(logging.Handler):
 
 
 @contextmanager
-def logging_to_terminal(level: int) -> Iterator[None]:
-    """Send the package's log records to the terminal for as long as the block runs."""
-    logger = logging.getLogger("yolocore")
-    handler, before = TerminalHandler(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(level)
+def logging_to_terminal(level: int, packages: Iterable[str] = ("yolocore",)) -> Iterator[None]:
+    """Send the log records of ``packages`` to the terminal for as long as the block runs."""
+    handler, loggers = TerminalHandler(), [logging.getLogger(package) for package in packages]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(level)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
+        for logger, own in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(own)
+
+
+def plugins_logging_to_terminal() -> AbstractContextManager[None]:
+    """Send what installed plugins log to the terminal, too, as verbose as the package itself is."""
+    packages = {found.value.partition(":")[0].partition(".")[0] for found in candidates()} - {"yolocore"}
+    return logging_to_terminal(logging.getLogger("yolocore").level, packages)
 
 
 def show_error(message: str, advice: str = "") -> None:

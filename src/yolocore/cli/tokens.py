@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PAIR: Final = re.compile(r"(?:--)?([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*=(.*)", re.DOTALL)
 KEY: Final = re.compile(r"(?:--)?[A-Za-z_][\w-]*(?:\.[\w-]+)*")
-MODEL_SUFFIXES: Final = (".pt", ".yaml", ".yml", ".onnx", ".torchscript", ".engine")
+MODEL_SUFFIXES: Final = (".pt", ".safetensors", ".yaml", ".yml", ".onnx", ".torchscript", ".engine")
 BOOLEANS: Final = ("true", "false")
 
 

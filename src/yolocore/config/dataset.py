@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolocore.config.dataset_checks import check_keypoints, check_names
 from yolocore.config.dataset_folders import find_folder, load_folders
+from yolocore.config.dataset_formats import DEFAULT_FORMAT, FORMATS, find_format, names_elsewhere, names_of_json
 from yolocore.config.dataset_info import SPLITS, YAML_SUFFIXES, DatasetInfo, missing_text
 from yolocore.config.dirs import cache_dir
 from yolocore.config.settings import get_settings
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parent / "datasets"
-FORMATS = ("yolo", "coco", "voc")
 KNOWN_KEYS = frozenset(
     {
         *("path", *SPLITS, "validation", "names", "nc", "kpt_shape", "flip_idx", "kpt_names"),
@@ -71,11 +71,18 @@ def load_dataset(
     roots = _roots(document, root, task)
     if task == "classify":
         return load_folders(_first_existing(roots), splits)
-    values["names"], values["nc"] = check_names(document)
+    elsewhere = names_elsewhere(values)
+    if not elsewhere:
+        values["names"], values["nc"] = check_names(document)
     if task == "pose" or values.get("kpt_shape") is not None:
         check_keypoints(document, required=task == "pose")
     values["channels"] = values.get("channels") or 3
     found, missing = _resolve_splits(document, values, roots, splits)
+    form = values.get("format") or find_format(found)
+    if form != DEFAULT_FORMAT:
+        values["format"] = form
+    if elsewhere:
+        values["names"], values["nc"] = names_of_json(document, found) if form == "coco" else check_names(document)
     values.update(found, path=_first_existing(roots), yaml_file=str(document.path))
     return DatasetInfo(values, missing)
 

@@ -24,11 +24,13 @@ class DatasetInfo(dict[str, Any]):
     Attributes:
         missing: Where the splits that do not exist were searched.
         label_classes: Number of classes in the label files; stays when ``single_cls`` sets ``nc`` to 1.
+        label_names: Names of those classes, by index.
     """
 
     def __init__(self, values: Mapping[str, Any], missing: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__(values)
         self.label_classes: int = self.get("nc", 0)
+        self.label_names: dict[int, str] = dict(self.get("names") or {})
         self.missing: dict[str, list[str]] = {split: list(paths) for split, paths in (missing or {}).items()}
 
     @property

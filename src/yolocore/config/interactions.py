@@ -44,8 +44,6 @@ def check_contradictions(config: Config) -> None:
     """
     if config.int8 and config.half:
         raise ConfigError("int8=True and half=True contradict each other; choose one precision")
-    if config.single_cls and config.task == "classify":
-        raise ConfigError("single_cls=True makes no sense for task='classify': any answer would be right; leave it out")
     if config.mode == "export":
         _check_export(config)
     if config.mode == "train":

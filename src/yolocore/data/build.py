@@ -135,6 +135,7 @@ def build_classification_dataset(
         args=args,
         augment=train,
         crop_fraction=args.crop_fraction,
+        data=info,
         seed=args.seed if seed is None else seed,
         cache=args.cache,
         strict=args.strict,

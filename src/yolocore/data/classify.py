@@ -13,7 +13,7 @@ from yolocore.data.cache import ImageStore
 from yolocore.data.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yolocore.data.augment.classify import ClassifyArgs
     from yolocore.data.cache import CacheMode
@@ -29,6 +29,7 @@ class ClassificationDataset(BaseDataset):
         args: arguments of the augmentations; needed when ``augment``.
         augment: training samples, see `ClassifyTrain`; otherwise the centre of the image, see `ClassifyEval`.
         crop_fraction: share of the resized short side that `ClassifyEval` keeps.
+        data: the dataset description.
         seed: same on every rank.
         cache: see `ImageStore`; the images are kept at their original size.
         strict: an image that cannot be decoded is an error at once.
@@ -43,6 +44,7 @@ class ClassificationDataset(BaseDataset):
         args: ClassifyArgs | None = None,
         augment: bool = False,
         crop_fraction: float = 1.0,
+        data: Mapping[str, Any] | None = None,
         seed: int = 0,
         cache: CacheMode = False,
         strict: bool = False,
@@ -54,6 +56,7 @@ class ClassificationDataset(BaseDataset):
         super().__init__(store, images, augment=augment, seed=seed, strict=strict)
         self.mixing = False
         self.imgsz = imgsz
+        self.data = dict(data or {})
         self.train = ClassifyTrain(args, imgsz) if augment and args is not None else None
         self.eval = ClassifyEval(imgsz, crop_fraction)
 

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """Something that cannot be used: the place (empty: the message tells), the reason it is counted under, the text."""
+
+    place: str
+    reason: str
+    message: str
+
+    @property
+    def line(self) -> str:
+        """``place: message``."""
+        return f"{self.place}: {self.message}" if self.place else self.message
 
 
 @dataclass(slots=True)
@@ -21,6 +35,7 @@ class ScanReport:
         counts: Number of findings by reason.
         lines: ``file:line: reason`` for every row, file and image skipped.
         notes: ``file: note`` for what was used all the same.
+        left_out: Number of objects left out on purpose, by reason: crowd regions, difficult objects.
         cached: The result came from the cache.
     """
 
@@ -34,13 +49,15 @@ class ScanReport:
     counts: dict[str, int] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
     cached: bool = False
 
     def summary(self) -> str:
         """Return one line, e.g. ``train: 205 images, 3 backgrounds, 2 skipped, 4886 objects``."""
         background = self.missing + self.empty
         text = f"{self.split}: {self.images} images, {background} backgrounds, {self.corrupt} skipped, "
-        return f"{text}{self.objects} objects"
+        left_out = "".join(f", {count} x {reason} left out" for reason, count in self.left_out.items())
+        return f"{text}{self.objects} objects{left_out}"
 
     def reasons(self, n: int = 5) -> str:
         """Return the ``n`` most frequent reasons, e.g. ``12 x duplicate row, 1 x not a number``."""

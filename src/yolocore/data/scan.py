@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ import numpy as np
 
 from yolocore.config.dataset_info import DatasetInfo
 from yolocore.data import scan_cache
-from yolocore.data.images import IMG_FORMATS, MAX_PIXELS, ImageFault, read_regular_file
+from yolocore.data.formats import reader_for
+from yolocore.data.images import IMG_FORMATS, MAX_PIXELS, ImageFault
 from yolocore.data.labels import LabelStore, to_offsets
-from yolocore.data.listing import label_paths, list_images
+from yolocore.data.readers import LabelText
 from yolocore.data.report import ScanReport
 from yolocore.data.row_faults import diagnose
 from yolocore.data.rows import Rows, Schema, assemble, parse_fast, suspicious
@@ -29,14 +29,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yolocore.data.readers import LabelReader
+    from yolocore.data.report import Finding
+
 logger = logging.getLogger(__name__)
 
 CHUNK = 512
 SHOWN = 10
 SLOW_DISK = 1e-3  # seconds an image; threads only pay where files are waited for
 SLOW_DISK_THREADS = 8
-UNREADABLE = "label file cannot be read as text"
-UNLISTED = "listed image not found"
+OTHER_SIZE = "annotated for an image of another shape"
+ASPECT_TOLERANCE = 0.02
+NO_LABELS = LabelText(b"")
 PAST_EDGE = "box past the edge (clipped when used)"
 
 
@@ -71,7 +75,8 @@ def scan(
         MissingFileError: the split does not exist.
     """
     entries = info.split(split) if isinstance(info, DatasetInfo) else list(info[split])
-    images, problems = list_images(entries, info["path"])
+    reader = reader_for(info, task)
+    images, problems = reader.images(entries)
     if not images:
         raise DataError(_no_images(split, entries, problems))
     if fraction < 1.0:
@@ -84,27 +89,35 @@ def scan(
             getattr(info, "label_classes", info["nc"]),
             tuple(info.get("kpt_shape") or (0, 0)) if task == "pose" else (0, 0),
         )
-        store, report = _scan_cached(images, schema, split, cache=cache, max_pixels=max_pixels, workers=workers)
-    report.lines[:0] = problems
-    if problems:
-        report.counts[UNLISTED] = len(problems)
+        store, report = _scan_cached(images, reader, schema, split, cache=cache, max_pixels=max_pixels, workers=workers)
+    report.lines[:0] = [problem.line for problem in problems]
+    for reason, count in Counter(problem.reason for problem in problems).items():
+        report.counts[reason] = report.counts.get(reason, 0) + count
     _log(report)
-    _check(store, report, images, entries, task=task, strict=strict)
+    _check(store, report, reader.label_files(images[:1])[0], images, entries, task=task, strict=strict)
     return store, report
 
 
 def _scan_cached(
-    images: list[str], schema: Schema, split: str, *, cache: bool, max_pixels: int, workers: int | None
+    images: list[str],
+    reader: LabelReader,
+    schema: Schema,
+    split: str,
+    *,
+    cache: bool,
+    max_pixels: int,
+    workers: int | None,
 ) -> tuple[LabelStore, ScanReport]:
-    labels = label_paths(images)
     if not cache:
-        return scan_files(images, labels, schema, split, max_pixels=max_pixels, workers=workers)
-    file, signature = scan_cache.identify(images, labels, (schema.task, schema.nc, schema.kpt_shape, max_pixels), split)
+        return scan_files(images, reader, schema, split, max_pixels=max_pixels, workers=workers)
+    labels = list(dict.fromkeys(reader.label_files(images)))
+    key = (schema.task, schema.nc, schema.kpt_shape, max_pixels, *reader.key)
+    file, signature = scan_cache.identify(images, labels, key, split)
     hit = scan_cache.load(file, signature)
     if hit is not None:
         store, fields = hit
         return store, ScanReport(**fields, cached=True)
-    store, report = scan_files(images, labels, schema, split, max_pixels=max_pixels, workers=workers)
+    store, report = scan_files(images, reader, schema, split, max_pixels=max_pixels, workers=workers)
     scan_cache.save(file, signature, store, report)
     return store, report
 
@@ -121,18 +134,19 @@ class _Chunk(NamedTuple):
 
 def scan_files(
     images: Sequence[str],
-    labels: Sequence[str],
+    reader: LabelReader,
     schema: Schema,
     split: str,
     *,
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
 ) -> tuple[LabelStore, ScanReport]:
-    """Scan image and label files pairwise, without cache and without deciding what is fatal."""
+    """Scan images and their labels, without cache and without deciding what is fatal."""
+    labels = reader.label_files(images)
     slices = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
 
     def work(part: slice) -> _Chunk:
-        return _scan_chunk(images[part], labels[part], schema, split, max_pixels)
+        return _scan_chunk(images[part], labels[part], reader, schema, split, max_pixels)
 
     chunks: list[_Chunk] = []
     if workers is None:
@@ -148,15 +162,18 @@ def scan_files(
     return _join(images, slices, chunks, split)
 
 
-def _scan_chunk(images: Sequence[str], labels: Sequence[str], schema: Schema, split: str, max_pixels: int) -> _Chunk:
+def _scan_chunk(
+    images: Sequence[str], labels: Sequence[str], reader: LabelReader, schema: Schema, split: str, max_pixels: int
+) -> _Chunk:
     report = ScanReport(split)
     counts: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     kept: list[int] = []
     shapes: list[tuple[int, int]] = []
-    texts: list[bytes] = []
+    texts: list[LabelText] = []
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         try:
-            text = _read_label(label)
+            text = reader.read(image, label)
             shape, note = verify_image(image, max_pixels)
         except ImageFault as fault:
             report.lines.append(str(fault))
@@ -168,7 +185,10 @@ def _scan_chunk(images: Sequence[str], labels: Sequence[str], schema: Schema, sp
         kept.append(index)
         shapes.append(shape)
         report.missing += text is None
-        texts.append(text or b"")
+        texts.append(text or NO_LABELS)
+        if text is not None and text.size is not None:
+            _tell(text, text.size, image, shape, report, counts)
+            left_out.update(text.left_out)
     values, columns, owners = _read_rows(texts, [labels[i] for i in kept], schema, report, counts)
     rows = assemble(values, columns, schema)
     per_image = np.bincount(owners, minlength=len(kept)).astype(np.int64)
@@ -176,44 +196,36 @@ def _scan_chunk(images: Sequence[str], labels: Sequence[str], schema: Schema, sp
         counts[PAST_EDGE] = past
     report.images, report.objects, report.corrupt = len(kept), len(columns), len(images) - len(kept)
     report.empty -= report.missing
-    report.counts = dict(counts)
+    report.counts, report.left_out = dict(counts), dict(left_out)
     return _Chunk(kept, shapes, per_image, rows, report)
 
 
-def _read_label(path: str) -> bytes | None:
-    """Return the bytes of a label file, ``None`` when there is none.
-
-    Raises:
-        ImageFault: not a regular file, or not text; the image is skipped with it.
-    """
-    try:
-        data = read_regular_file(path)
-    except ImageFault as fault:
-        if isinstance(fault.__cause__, (FileNotFoundError, NotADirectoryError)) and not os.path.islink(path):  # noqa: PTH114
-            return None
-        raise ImageFault(path, "label file is not a readable regular file", fault.detail or fault.reason) from fault
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = data[3:]
-    if not data.isascii():
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            hint = "UTF-16? save it as UTF-8" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {error.start}"
-            raise ImageFault(path, UNREADABLE, hint) from error
-    if b"\0" in data:
-        raise ImageFault(path, UNREADABLE, "it holds zero bytes")
-    return data
+def _tell(
+    text: LabelText,
+    size: tuple[float, float],
+    image: str,
+    shape: tuple[int, int],
+    report: ScanReport,
+    counts: Counter[str],
+) -> None:
+    """Report what a format other than label files tells: findings, and a size (w, h) not like that of the image (h, w)."""
+    report.lines += [finding.line for finding in text.findings]
+    counts.update(finding.reason for finding in text.findings)
+    (w, h), (height, width) = size, shape
+    if abs(w * height - h * width) > ASPECT_TOLERANCE * w * height:
+        report.notes.append(f"{image}: {OTHER_SIZE}: {w:g} x {h:g}, not {width} x {height}")
+        counts[OTHER_SIZE] += 1
 
 
 def _read_rows(
-    texts: Sequence[bytes], labels: Sequence[str], schema: Schema, report: ScanReport, counts: Counter[str]
+    texts: Sequence[LabelText], labels: Sequence[str], schema: Schema, report: ScanReport, counts: Counter[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers (T,), column counts (R,) and image indices (R,) of all good rows of a chunk."""
     parsed: list[tuple[list[float], list[int]]] = []
     doubtful: set[int] = set()
-    for index, text in enumerate(texts):
+    for index, (data, *_) in enumerate(texts):
         try:
-            parsed.append(parse_fast(text) if text else ([], []))
+            parsed.append(parse_fast(data) if data else ([], []))
         except ValueError:
             parsed.append(([], []))
             doubtful.add(index)
@@ -227,10 +239,12 @@ def _read_rows(
         return values, columns, owners
     for index in sorted(doubtful):
         report.found += not parsed[index][1]
-        good_values, good_columns, faults = diagnose(texts[index], schema)
+        good_values, good_columns, faults = diagnose(texts[index].data, schema)
         parsed[index] = (good_values, good_columns)
         counts.update(fault.reason for fault in faults)
-        report.lines += [f"{labels[index]}:{fault.line}: {fault.message}" for fault in faults]
+        places = texts[index].places
+        for line, _, message in faults:
+            report.lines.append(f"{places[line - 1] if places else f'{labels[index]}:{line}'}: {message}")
     return _concatenate(parsed)
 
 
@@ -254,13 +268,15 @@ def _join(
 ) -> tuple[LabelStore, ScanReport]:
     report = ScanReport(split)
     counts: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for chunk in chunks:
         for name in ("images", "objects", "found", "missing", "empty", "corrupt"):
             setattr(report, name, getattr(report, name) + getattr(chunk.report, name))
         report.lines += chunk.report.lines
         report.notes += chunk.report.notes
         counts.update(chunk.report.counts)
-    report.counts = dict(counts)
+        left_out.update(chunk.report.left_out)
+    report.counts, report.left_out = dict(counts), dict(left_out)
     rows = [chunk.rows for chunk in chunks]
     keypoints = [row.keypoints for row in rows if row.keypoints is not None]
     shapes = [shape for chunk in chunks for shape in chunk.shapes]
@@ -293,6 +309,7 @@ def _log(report: ScanReport) -> None:
 def _check(
     store: LabelStore,
     report: ScanReport,
+    label: str,
     images: Sequence[str],
     entries: Sequence[str],
     *,
@@ -309,16 +326,15 @@ def _check(
     if not len(store):
         text = f"{report.split}: none of the {len(images)} images in {', '.join(entries)} can be used.{reasons}"
     else:
-        where = label_paths(images[:1])[0]
         text = (
             f"{report.split}: no usable label for {len(images)} images in {', '.join(entries)} (task {task})."
-            f"{reasons} Label files are searched as {where}: {report.found} with rows, {report.empty} empty, "
+            f"{reasons} Label files are searched as {label}: {report.found} with rows, {report.empty} empty, "
             f"{report.missing} missing."
         )
     raise DataError(text + (f"\n  {first}" if first else ""))
 
 
-def _no_images(split: str, entries: Sequence[str], problems: Sequence[str]) -> str:
+def _no_images(split: str, entries: Sequence[str], problems: Sequence[Finding]) -> str:
     suffixes = ", ".join(sorted(IMG_FORMATS))
     text = f"{split}: no image found in {', '.join(entries)}; searched recursively for {suffixes}"
-    return text + "".join(f"\n  {problem}" for problem in problems[:SHOWN])
+    return text + "".join(f"\n  {problem.line}" for problem in problems[:SHOWN])

@@ -13,6 +13,7 @@ from yolocore.errors import ConfigTypeError
 from yolocore.hooks import Context, HookManager, permitted_by
 from yolocore.hooks.discovery import entry_point_names
 from yolocore.nn.parse import BuiltinModules
+from yolocore.trackers.builtin import BuiltinTrackers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,10 +29,10 @@ def make_manager(
     rank: int = 0,
     builtins: Iterable[tuple[str, object]] = (),
 ) -> HookManager:
-    """Return the plugin host of one component: layers, ``builtins``, observers, permitted plugins, user functions."""
+    """Return the plugin host of one component: built-ins, observers, permitted plugins, the user's functions."""
     return HookManager(
         kind=kind,
-        builtins=[("layers", BuiltinModules()), *builtins, *builtin_observers(kind)],
+        builtins=[("layers", BuiltinModules()), ("trackers", BuiltinTrackers()), *builtins, *builtin_observers(kind)],
         callbacks=callbacks,
         select=args.plugins,
         errors=args.plugin_errors,
@@ -53,7 +54,7 @@ class Component:
     """
 
     kind: ClassVar[str]
-    mode: ClassVar[str]
+    mode: str
 
     args: Config
     context: Context

@@ -53,7 +53,7 @@ class Exporter(Component):
     """
 
     kind: ClassVar[str] = "exporter"
-    mode: ClassVar[str] = "export"
+    mode: str = "export"
 
     format: ExportFormat
     model: nn.Module
@@ -163,6 +163,8 @@ class Exporter(Component):
     def _prepare(self, model: nn.Module) -> Any:
         memo: dict[int, Any] = {id(getattr(model, "criterion", None)): None}  # a loss is not exported
         network: Any = copy.deepcopy(model, memo).to(self.device).float().eval().requires_grad_(False)
+        if self.format.as_trained:
+            return network
         if hasattr(network, "fuse"):
             network = network.fuse()
         for module in network.modules():
@@ -180,7 +182,7 @@ class Exporter(Component):
             output = self.model(self.im)
         if isinstance(output, torch.Tensor):
             return tuple(output.shape)
-        return tuple(tuple(part.shape) for part in output)
+        return tuple(tuple(part.shape) for part in output if isinstance(part, torch.Tensor))
 
     def _metadata(self) -> dict[str, Any]:
         arguments = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,16 +14,17 @@ from yolocore.config import make_config
 from yolocore.config.settings import get_settings
 from yolocore.engine import tuner
 from yolocore.engine.exporter import Exporter
-from yolocore.engine.weights import find_weights
+from yolocore.engine.weights import WEIGHT_SUFFIXES, find_description, find_weights
 from yolocore.errors import ConfigError, MissingFileError, UnsupportedError, did_you_mean
 from yolocore.hooks import HookManager, permitted_by
 from yolocore.nn.backends import EXPORT_SUFFIXES, load_backend
 from yolocore.nn.checkpoint import build_model, native_payload, read_checkpoint, write_checkpoint
-from yolocore.nn.parse import BuiltinModules, head_task, load_model_yaml
+from yolocore.nn.parse import BuiltinModules, head_task
+from yolocore.trackers.builtin import BuiltinTrackers
 from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from yolocore.engine.predictor import BasePredictor
     from yolocore.engine.results import Results
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from yolocore.hooks.records import TaskRecord
     from yolocore.nn.backends import Backend
     from yolocore.nn.tasks import BaseModel
+    from yolocore.trackers import Tracker
 
 LOGGER = logging.getLogger(__name__)
 REMEMBERED = ("imgsz", "data", "single_cls")  # arguments of a checkpoint that later calls inherit
@@ -41,7 +44,7 @@ class Model:
     """A network with everything that can be done to it.
 
     Args:
-        model: ``*.yaml`` (random weights), ``*.pt`` (a checkpoint), an exported file, or another Model.
+        model: ``*.yaml`` (random weights), ``*.pt`` or ``*.safetensors`` (weights), an exported file, or another Model.
         task: forces the task; by default it is read from the file.
         verbose: log the layers.
 
@@ -55,14 +58,11 @@ class Model:
     ) -> None:
         source: str = model.source if isinstance(model, Model) else str(model).strip()
         self.source: str = source if Path(source).suffix or Path(source).is_dir() else f"{source}.pt"
-        self.plugins = HookManager(
-            kind="model",
-            builtins=[("layers", BuiltinModules()), *self.builtin_plugins()],
-            permitted=permitted_by(get_settings()),
-        )
+        self.plugins = self._host()
         self.task_map: Mapping[str, TaskRecord] = self.plugins.registry("tasks")
         self.trainer: BaseTrainer | None = None
         self.predictor: BasePredictor | None = None
+        self._tracked: BasePredictor | None = None  # by the last call of track
         self.metrics: Any = None
         self.ckpt: dict[str, Any] = {}
         self.ckpt_path: str | None = None
@@ -77,11 +77,25 @@ class Model:
         suffix = Path(self.source).suffix
         if suffix in {".yaml", ".yml"}:
             self._new(self.source, task, verbose)
-        elif suffix == ".pt":
+        elif suffix in WEIGHT_SUFFIXES:
             self._load(self.source, task)
         else:
             self._open_exported(self.source, task)
         self.overrides.update(model=self.source, task=self.task)
+
+    @classmethod
+    def tasks_and_layers(cls) -> tuple[Mapping[str, TaskRecord], Mapping[str, Any]]:
+        """Return every installed task, and every layer that a model file may name."""
+        plugins = cls._host()
+        return plugins.registry("tasks"), plugins.registry("modules")
+
+    @classmethod
+    def _host(cls) -> HookManager:
+        return HookManager(
+            kind="model",
+            builtins=[("layers", BuiltinModules()), ("trackers", BuiltinTrackers()), *cls.builtin_plugins()],
+            permitted=permitted_by(get_settings()),
+        )
 
     @classmethod
     def builtin_plugins(cls) -> Sequence[tuple[str, object]]:
@@ -91,7 +105,7 @@ class Model:
     # where the network comes from ------------------------------------------------------------------------------
 
     def _new(self, cfg: str, task: str | None, verbose: bool) -> None:
-        description = load_model_yaml(cfg)
+        description = find_description(cfg, self.plugins.registry("models"))
         self.cfg = cfg
         self.task = task or self._guess_task(description, cfg)
         network = self._record().model(description, verbose=verbose, registry=self.plugins.registry("modules"))
@@ -99,11 +113,11 @@ class Model:
 
     def _adopt(self, network: BaseModel) -> None:
         """Take ``network`` as the model, with the default gains for its loss."""
-        network.args = make_config("train", {"task": self.task})
+        network.args = make_config("train", {"task": self.task}, tasks=self.task_map)
         self.model = network
 
     def _load(self, path: str, task: str | None) -> None:
-        file = find_weights(path)
+        file = find_weights(path, self.plugins.registry("models"))
         checkpoint = read_checkpoint(file)
         self.task = task or checkpoint.task or "detect"
         layers = self.plugins.registry("modules")
@@ -117,8 +131,8 @@ class Model:
             raise MissingFileError(f"model={path!r}: no such file; an exported model is opened by its path")
         if not path.endswith(EXPORT_SUFFIXES):
             raise ConfigError(
-                f"model={path!r}: unknown kind of file; use .yaml (new network), .pt (checkpoint) or an exported "
-                f"file ending in one of {', '.join(EXPORT_SUFFIXES)}"
+                f"model={path!r}: unknown kind of file; use .yaml (new network), .pt or .safetensors (weights) or an "
+                f"exported file ending in one of {', '.join(EXPORT_SUFFIXES)}"
             )
         self.model = path
         self.task = task or self.backend().task
@@ -186,10 +200,44 @@ class Model:
         **kwargs: Any,
     ) -> list[Results] | Iterator[Results]:
         """Run on images; return a list of results, or a generator with ``stream=True``."""
+        engine = self._predictor(predictor, kwargs)
+        return engine(source=source, stream=stream)
+
+    def _predictor(self, predictor: type[BasePredictor] | None, kwargs: Mapping[str, Any]) -> BasePredictor:
         overrides = {**self.overrides, **kwargs}
         engine = (predictor or self._record().predictor)(overrides=overrides, _callbacks=self.callbacks)
         engine.model = self.backend(engine.args.device, half=bool(engine.args.half))
         self.predictor = engine
+        return engine
+
+    def track(
+        self,
+        source: Any = None,
+        stream: bool = False,
+        persist: bool = False,
+        predictor: type[BasePredictor] | None = None,
+        tracker: str | Path | Tracker | Sequence[Tracker] = "botsort.yaml",
+        **kwargs: Any,
+    ) -> list[Results] | Iterator[Results]:
+        """Follow objects through a video or a sequence of images; like :meth:`predict`, but boxes carry ids.
+
+        Args:
+            source: as for :meth:`predict`.
+            stream: return a generator.
+            persist: go on with the identities of the previous call on this object; otherwise every call, and every
+                video of a list, begins at id 1.
+            predictor: a predictor class to use instead of the task's.
+            tracker: a tracker file, or trackers of your own, one per stream: they are never reset here.
+            **kwargs: arguments; see ``yolo help track``.
+        """
+        mine = None if isinstance(tracker, str | Path) else tracker
+        name = {} if mine is not None else {"tracker": str(tracker)}
+        engine = self._predictor(predictor, {**kwargs, **name, "persist": persist, "mode": "track"})
+        last, self._tracked = self._tracked, engine
+        if mine is not None:
+            engine.trackers, engine.keeps_trackers = list(mine) if isinstance(mine, Sequence) else [mine], True
+        elif persist and last is not None and last.args.tracker == engine.args.tracker:
+            engine.trackers = last.trackers
         return engine(source=source, stream=stream)
 
     def __call__(self, source: Any = None, stream: bool = False, **kwargs: Any) -> list[Results] | Iterator[Results]:
@@ -281,7 +329,7 @@ class Model:
     def reset_weights(self) -> Model:
         """Draw new random weights and make every parameter trainable."""
         network = self._trainable("reset_weights")
-        fresh = type(network)(network.yaml, nc=network.nc, verbose=False)
+        fresh = type(network)(network.yaml, nc=network.nc, verbose=False, registry=self.plugins.registry("modules"))
         network.load_state_dict(fresh.state_dict())
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(".dfl" not in name)
@@ -292,6 +340,11 @@ class Model:
     def names(self) -> dict[int, str]:
         """Class names by index."""
         return dict(self.backend().names if isinstance(self.model, str) else self.model.names)
+
+    @property
+    def transforms(self) -> Callable[..., torch.Tensor] | None:
+        """What the last prediction did to a picture before classifying it; None for other tasks."""
+        return None if self.predictor is None else self.predictor.transforms
 
     @property
     def device(self) -> torch.device | None:

@@ -17,6 +17,7 @@ from yolocore.data.sources import load_source
 from yolocore.engine.component import Component
 from yolocore.engine.loading import open_model
 from yolocore.engine.results import Results
+from yolocore.engine.tracking import Tracking
 from yolocore.engine.writer import ResultWriter
 from yolocore.errors import ConfigError, UnsupportedError
 from yolocore.hooks import Context
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from yolocore.data.sources import Source, SourceType
     from yolocore.hooks import Callbacks, HookManager
     from yolocore.nn.backends import Backend
+    from yolocore.trackers import Tracker
 
 LOGGER = logging.getLogger(__name__)
 STAGES = ("preprocess", "inference", "postprocess")
@@ -68,13 +70,16 @@ class BasePredictor(Component):
         speed: mean milliseconds an image per stage.
         plotted_img: the annotated image last drawn.
         txt_path: the label file last written.
+        trackers: in track mode the tracker of every stream, of files the only one; kept for the next call where
+            ``keeps_trackers`` is set (at first the argument ``persist``).
+        transforms: what a picture to be classified goes through before the network; ``None`` for other tasks.
 
     Raises:
         ConfigError: an argument is wrong or not available.
     """
 
     kind: ClassVar[str] = "predictor"
-    mode: ClassVar[str] = "predict"
+    mode: str = "predict"
     task: ClassVar[str]
     model_class: ClassVar[Callable[..., nn.Module]]
 
@@ -90,6 +95,8 @@ class BasePredictor(Component):
         *,
         hooks: HookManager | None = None,
     ) -> None:
+        if (overrides or {}).get("mode") == "track":
+            self.mode = "track"
         super().__init__(cfg, {"task": self.task, **(overrides or {})}, _callbacks, hooks=hooks)
         if hooks is None:
             self.attach()
@@ -97,7 +104,11 @@ class BasePredictor(Component):
             if getattr(self.args, name):
                 raise ConfigError(f"{name}: {what} for prediction is not available in this version; leave it out")
         self.model: Any = None
+        self.transforms: Callable[[NDArray[np.uint8]], torch.Tensor] | None = None
         self.imgsz: tuple[int, int] = (640, 640)
+        self.trackers: list[Tracker] = []
+        self.keeps_trackers = bool(self.args.persist)
+        self.tracking: Tracking | None = None
         self._ready = False
         self._begin()
 
@@ -130,11 +141,12 @@ class BasePredictor(Component):
         self._begin()
         self.setup_model(model)
         self.setup_source(source)
+        self.tracking = Tracking(self) if self.mode == "track" else None
         clock = {stage: Profile(device=self.device) for stage in STAGES}
         kept: list[Any] = []
         complete = False
-        self.hooks.on_predict_start(predictor=self)
         try:
+            self.hooks.on_predict_start(predictor=self)
             for index, (paths, images, logs) in enumerate(self.dataset):
                 self.context.batch = index
                 self._predict(paths, images, logs, clock)
@@ -148,6 +160,8 @@ class BasePredictor(Component):
             raise
         finally:
             self.writer.close()
+            if self.tracking is not None:
+                self.tracking.close()
             if complete:
                 self._finish(clock, kept if keep else self.results)
         yield from kept
@@ -166,6 +180,8 @@ class BasePredictor(Component):
         speed = {stage: watch.dt * 1e3 / len(im) for stage, watch in clock.items()}
         for result in self.results:
             result.speed.update(speed)
+        if self.tracking is not None:
+            self.results = self.tracking.assign(self.results, im.shape[2:])
         self.hooks.on_predict_postprocess_end(predictor=self)
         self.results = list(self.results)
         for i, result in enumerate(self.results):
@@ -200,7 +216,8 @@ class BasePredictor(Component):
         if self._ready and wanted is self.model:
             return
         device = select_device(self.args.device)
-        self.model, recorded = open_model(wanted, self.model_class, device, half=bool(self.args.half))
+        half, layers = bool(self.args.half), self.manager.registry("modules")
+        self.model, recorded = open_model(wanted, self.model_class, device, half=half, layers=layers)
         self.device = self.model.device
         self.imgsz = self._input_size(self.model, recorded)
         self._check_classes(self.model)

@@ -13,6 +13,7 @@ from yolocore.data.paths import resolve_dataset
 from yolocore.engine.autobatch import largest_batch
 from yolocore.engine.optim import cosine_decay, linear_decay
 from yolocore.engine.state import resumed_overrides
+from yolocore.engine.weights import WEIGHT_SUFFIXES, find_description
 from yolocore.errors import ConfigError
 from yolocore.nn.checkpoint import read_checkpoint
 from yolocore.utils.torch_utils import select_devices
@@ -77,7 +78,7 @@ def resumed(path: Path, given: dict[str, Any]) -> tuple[Checkpoint, dict[str, An
 def dataset(trainer: BaseTrainer) -> DatasetInfo:
     """Return the parsed dataset description, reduced to one class with ``single_cls``."""
     args = trainer.args
-    data = resolve_dataset(args.data or "shapes.yaml", task=trainer.task, settings=get_settings())
+    data = resolve_dataset(args.data or trainer.default_data, task=trainer.task, settings=get_settings())
     if args.single_cls:
         data["names"], data["nc"] = {0: "item"}, 1
     return data
@@ -91,7 +92,7 @@ def network(trainer: BaseTrainer) -> BaseModel:
         return trainer.get_model(cfg=checkpoint.yaml, weights=None, verbose=verbose)
     weights: BaseModel | None = trainer.initial_weights
     cfg: Any = args.model or trainer.default_model
-    if weights is None and str(cfg).endswith(".pt"):
+    if weights is None and str(cfg).endswith(WEIGHT_SUFFIXES):
         weights = trainer.load_weights(str(cfg))
     if weights is not None:
         cfg = weights.yaml
@@ -99,6 +100,8 @@ def network(trainer: BaseTrainer) -> BaseModel:
         weights = trainer.load_weights(args.pretrained)
     elif not args.pretrained:
         weights = None
+    if isinstance(cfg, str):
+        cfg = find_description(cfg, trainer.manager.registry("models"))
     return trainer.get_model(cfg=cfg, weights=weights, verbose=verbose)
 
 

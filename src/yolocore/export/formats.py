@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yolocore.export import onnx, torchscript
+from yolocore.export import onnx, state_dict, torchscript
 from yolocore.export.table import Table
 from yolocore.hooks import ExportFormat, hookimpl
 
@@ -32,6 +32,16 @@ CORE_FORMATS = (
         gpu=True,
         arguments=("batch", "dynamic", "half", "opset", "simplify"),
         export=onnx.export,
+    ),
+    ExportFormat(
+        "State dict",
+        "state_dict",
+        ".safetensors",
+        cpu=True,
+        gpu=True,
+        export=state_dict.export,
+        aliases=("safetensors",),
+        as_trained=True,
     ),
 )
 COLUMNS = ("Format", "Argument", "Suffix", "CPU", "GPU", "Arguments")

@@ -39,7 +39,7 @@ def build_metadata(
         "author": "yolocore",
         "date": dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "license": LICENSE,
+        "license": getattr(network, "license", None) or LICENSE,
         "stride": info.stride,
         "task": info.task,
         "head": type(head).__name__,
@@ -48,5 +48,6 @@ def build_metadata(
         "names": info.names,
         "args": dict(arguments),
         "channels": info.channels,
+        "end2end": info.end2end,
     }
     return metadata if info.kpt_shape is None else {**metadata, "kpt_shape": list(info.kpt_shape)}

@@ -51,6 +51,8 @@ class ExportFormat:
         export: called as ``export(model, im, path, args, metadata)``; returns the path of the artefact.
             ``None`` for the native format, which needs no export.
         aliases: further words that ``format=`` takes.
+        as_trained: whether ``export`` gets the network as it was trained, neither fused nor made to emit what an
+            exported file emits.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ExportFormat:
     arguments: tuple[str, ...] = ()
     export: Callable[..., Path] | None = None
     aliases: tuple[str, ...] = ()
+    as_trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,16 @@ class ModelRecord:
         yaml: the architecture: path of a YAML file, or its parsed content.
         weights: returns the path of the weights file, fetching it if need be.
         license: licence of the weights, told to the user.
+        segmenter: for a network that outlines what a box shows: called with the device, returns a function of an
+            image (H, W, 3) BGR and boxes (N, 4) xyxy in pixels that returns masks (N, H, W). ``yolo_bbox2segment``
+            and ``auto_annotate`` use it.
     """
 
     name: str
     yaml: Path | dict[str, Any] | None = None
     weights: Callable[[], Path] | None = None
     license: str | None = None
+    segmenter: Callable[[Any], Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: Empty, cut short, damaged (the tensor is named), foreign, or asking for code (named).
     """
     path = Path(path)
-    if path.suffix.lower() == ".safetensors":
-        tensors, metadata = read_safetensors(path)
-        try:
-            return state_dict_checkpoint(Contents(tensors, "safetensors"), tensors, path, metadata)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-    contents = open_container(path)
+    tensors, metadata = read_safetensors(path) if path.suffix.lower() == ".safetensors" else (None, {})
+    contents = open_container(path) if tensors is None else Contents(tensors, "safetensors")
     try:
-        return _interpret(contents, path)
+        return (
+            _interpret(contents, path) if tensors is None else state_dict_checkpoint(contents, tensors, path, metadata)
+        )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (

@@ -63,6 +63,8 @@ def open_container(path: str | Path) -> Contents:
         raise CheckpointError(f"{path}: is a directory, expected a weights file such as best.pt")
     if not path.exists():
         raise MissingFileError(f"{path}: no such weights file")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is a device or a pipe, expected a weights file such as best.pt")
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -81,7 +83,7 @@ def open_container(path: str | Path) -> Contents:
 def _read_zip(file: Any) -> Contents:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        _check_entries(entries)
+        _check_entries(entries, file.seek(0, io.SEEK_END))
         pickles = [e for e in entries if PurePosixPath(e.filename).name == "data.pkl"]
         if len(pickles) != 1 or sum(e.filename.endswith(".pkl") for e in entries) != 1:
             names = sorted(e.filename for e in entries if e.filename.endswith(".pkl"))
@@ -101,7 +103,7 @@ def _read_zip(file: Any) -> Contents:
         return Contents(tree, "zip", frozenset(storages.damaged))
 
 
-def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
+def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
     if len(entries) > MAX_ENTRIES:
         raise CheckpointError(f"refused: the zip has {len(entries)} entries, at most {MAX_ENTRIES} are read")
     seen: set[str] = set()
@@ -121,6 +123,8 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
             raise CheckpointError(f"refused: the zip entry {name!r} expands more than {MAX_RATIO} times")
         seen.add(name.casefold())
         total += entry.file_size
+    if sum(entry.compress_size for entry in entries) > size:
+        raise CheckpointError("refused: entries of the zip share their bytes, or the file is cut short")
     if total > MAX_TOTAL_BYTES:
         raise CheckpointError(f"refused: the zip expands to {total} bytes, at most {MAX_TOTAL_BYTES} are read")
 

@@ -60,7 +60,7 @@ def parse_official(contents: Contents, path: Path) -> Checkpoint:
         kpt_shape=keypoint_shape(plain(attributes.get("kpt_shape")) or yaml.get("kpt_shape")),
         batch_norm=dict(_batch_norms(modules)),
         dtype=main_dtype(tensors),
-        averaged=tree.get("ema") is not None,
+        averaged=tree.get("ema") is not None or tree.get("epoch") == -1,  # a finished run keeps the average only
     )
 
 

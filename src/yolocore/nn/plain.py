@@ -56,8 +56,8 @@ def _describe(checkpoint: Checkpoint, metadata: Mapping[str, Any]) -> None:
     checkpoint.names = class_names(facts.names, checkpoint.nc)
     checkpoint.imgsz = facts.imgsz
     checkpoint.kpt_shape = facts.kpt_shape
-    if metadata.get("train_args"):
-        checkpoint.train_args = _mapping(metadata, "train_args")
+    if facts.imgsz is not None:
+        checkpoint.train_args = {"imgsz": facts.imgsz[0] if len(set(facts.imgsz)) == 1 else facts.imgsz}
     if metadata.get("batch_norm"):
         norms = {name: (float(v[0]), float(v[1])) for name, v in _mapping(metadata, "batch_norm").items()}
         common = norms.pop(FLAT_BATCH_NORM, None)

@@ -6,17 +6,19 @@ Nothing is guessed: exactly one network has to have all these names with all the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from yolocore.errors import CheckpointError, ModelError
 from yolocore.nn.parse import head_task, load_model_yaml, packaged_models, parse_model
-from yolocore.nn.record import is_fused
+from yolocore.nn.record import class_names, is_fused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from yolocore.nn.record import Checkpoint
 
 _LAYER = re.compile(r"model\.(\d+)\.")
 _NAMES = frozenset({"yaml_file", "scales"})
@@ -78,6 +80,24 @@ def the_match(state_dict: Mapping[str, torch.Tensor], where: str) -> Match:
         f"{where}: holds weights without a network description, and {what}. Say which network it is: "
         'YOLO("yolo11n.yaml").load("' + where.rpartition("/")[2] + '"), or model=yolo11n.yaml for '
         "'yolo checkpoint convert'"
+    )
+
+
+def with_description(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """Return the bare state dict ``checkpoint`` with the network of a model file, its classes counted in the weights.
+
+    Args:
+        checkpoint: of the kind ``state_dict``.
+        name: a packaged model file such as ``yolo11n.yaml``, or a path.
+
+    Raises:
+        MissingFileError, ModelError: see ``yolocore.nn.parse.load_model_yaml``.
+    """
+    yaml = load_model_yaml(name)
+    shapes = {key: tuple(tensor.shape) for key, tensor in checkpoint.state_dict.items()}
+    yaml["nc"] = _classes(shapes, len(yaml["backbone"]) + len(yaml["head"]) - 1) or yaml.get("nc", 80)
+    return replace(
+        checkpoint, yaml=yaml, task=head_task(yaml), nc=yaml["nc"], names=class_names(checkpoint.names, yaml["nc"])
     )
 
 

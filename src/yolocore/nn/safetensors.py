@@ -42,6 +42,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[st
         CheckpointError: The file is damaged or not of this format.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is no regular file")
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:

@@ -163,7 +163,8 @@ class BaseModel(nn.Module):
         Args:
             weights: a network or a state dict.
             names: class names that belong to ``weights``. When given, and other than this model's, the rows of each
-                class are copied from the class of the same name; a class without counterpart keeps its own.
+                class are copied from the class of the same name; a class without counterpart keeps its own. Names
+                that only repeat the numbers ("0", "1", ...) are none: rows then go by their number.
 
         Returns:
             How many tensors were copied, and how many there are.
@@ -171,10 +172,12 @@ class BaseModel(nn.Module):
         source = weights.state_dict() if isinstance(weights, nn.Module) else weights
         own = self.state_dict()
         matching = {k: v for k, v in source.items() if k in own and v.shape == own[k].shape}
-        if names is not None and dict(names) != self.names:
+        note = ""
+        if names is not None and dict(names) != self.names and any(name != str(i) for i, name in names.items()):
             matching |= self._remapped(source, own, names)
+            note = f"; {len(set(self.names.values()) & set(names.values()))} of {len(self.names)} classes found by name"
         self.load_state_dict(matching, strict=False)
-        logger.info("%d of %d tensors transferred", len(matching), len(own))
+        logger.info("%d of %d tensors transferred%s", len(matching), len(own), note)
         return len(matching), len(own)
 
     def _remapped(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_PICKLE_BYTES = 64 << 20
 MAX_OPERATIONS = 2_000_000
 MAX_DIMENSIONS = 16
+MAX_BITS = 1024
+MAX_LONG_NUMBERS = 1000  # that need more than 64 bits
 MAX_ITEMS = 16  # of a set: copying long arguments again and again would let a small file fill the memory
 
 _FORBIDDEN_OPERATIONS = frozenset({"EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER", "BYTEARRAY8"})
@@ -299,7 +301,7 @@ def refusal(module: str, name: str) -> CheckpointError:
 
 def _scan(stream: io.BytesIO) -> int:
     """Check operations, names and limits of the next pickle without executing it; return where it ends."""
-    start, count, highest = stream.tell(), 0, -1
+    start, count, highest, long = stream.tell(), 0, -1, 0
     try:
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream), start=1):
             if count > MAX_OPERATIONS or stream.tell() - start > MAX_PICKLE_BYTES:
@@ -310,6 +312,8 @@ def _scan(stream: io.BytesIO) -> int:
                 _check_name(*str(argument).rpartition(" ")[::2])
             elif operation.name in _MEMO_OPERATIONS:
                 highest = max(highest, int(argument or 0))
+            elif type(argument) is int:
+                long = _count_long(argument, long)
     except (ValueError, IndexError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -317,6 +321,19 @@ def _scan(stream: io.BytesIO) -> int:
     if highest > count:  # the interpreter would allocate up to this index
         raise CheckpointError(f"refused: the pickle inside has {count} operations but stores to slot {highest}")
     return stream.tell()
+
+
+def _count_long(number: int, count: int) -> int:
+    """Return ``count``, one more for a number above 64 bits.
+
+    As keys of a dict, such numbers can be chosen to collide: a small file with many of them would take hours.
+    """
+    bits = number.bit_length()
+    if bits <= 64:
+        return count
+    if count >= MAX_LONG_NUMBERS or bits > MAX_BITS:
+        raise CheckpointError(f"refused: the pickle inside has a number of {bits} bits, and {count} more above 64")
+    return count + 1
 
 
 def _check_name(module: str, name: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yolocore_hub.outbox import Checkpoint
     from yolocore_hub.session import ModelCard, Session
 
-LOGGER = logging.getLogger("yolocore.plugins.hub")
+LOGGER = logging.getLogger(__name__)
 
 ADDRESS: Final = "YOLOCORE_HUB_ADDRESS"
 REPLAY_TIME: Final = 600.0  # seconds that a replay may take to send the rest

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from yolocore_hub.client import HubClient, Status
 
-LOGGER = logging.getLogger("yolocore.plugins.hub")  # below yolocore's own, so that the command line shows it
+LOGGER = logging.getLogger(__name__)
 
 PATIENCE_AT_END: Final = 8.0  # seconds without any progress
 TIME_AT_END: Final = 60.0  # seconds in all, while bytes go out

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from yolocore_platform.sender import Sender
 
-LOGGER = logging.getLogger("yolocore.plugins.platform")  # below yolocore's own, so that the command line shows it
+LOGGER = logging.getLogger(__name__)
 
 ADDRESS: Final = "YOLOCORE_PLATFORM_ADDRESS"
 KEY: Final = "YOLOCORE_PLATFORM_KEY"

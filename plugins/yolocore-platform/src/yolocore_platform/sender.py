@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from yolocore_platform.client import Event, PlatformClient
 
-LOGGER = logging.getLogger("yolocore.plugins.platform")  # below yolocore's own, so that the command line shows it
+LOGGER = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 3
 WAITING: Final = 100  # events that may wait
