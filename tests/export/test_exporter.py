@@ -161,7 +161,10 @@ def test_events_and_attributes(detector, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"format": "onxx"}, r"'onxx' is unknown\. Did you mean 'onnx'\?.*Installed: onnx, safetensors, state_dict, torchscript"),
+        (
+            {"format": "onxx"},
+            r"'onxx' is unknown\. Did you mean 'onnx'\?.*Installed: onnx, safetensors, state_dict, torchscript",
+        ),
         ({"format": "-"}, "is unknown"),
         (
             {"format": "torchscript", "dynamic": True},
