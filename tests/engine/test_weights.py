@@ -1,8 +1,9 @@
 """Where ``YOLO`` finds weights, and what it exports for other tools."""
 
-from __future__ import shutil
+from __future__ import annotations
 
 import logging
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
