@@ -132,7 +132,7 @@ def test_an_exported_state_dict_comes_back_bit_for_bit(task, folder):
 
 
 def test_weights_of_either_form_train_and_load(tiny_dataset, folder):
-    source = YOLO(tiny_model("detect"))
+    source = YOLO(shutil.copy(tiny_model("detect"), folder))
     path = source.export(format="safetensors", imgsz=32)
     common = {"data": str(tiny_dataset), "imgsz": 32, "epochs": 1, "batch": 4, "workers": 0, "device": "cpu"}
     model = YOLO(path)
