@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_documented_keys_come_first_with_their_defaults(here: Path) -> None:
     settings = get_settings()
     assert list(settings)[:17] == list(DOCUMENTED)
-    assert list(settings)[17:] == ["assets_url", "max_pixels", "disabled_plugins"]
+    assert list(settings)[17:] == ["assets_url", "max_pixels", "disabled_plugins", "private_sources"]
     assert settings["settings_version"] == "0.0.4"
     assert settings["datasets_dir"] == str(here / "datasets")
     assert (settings["weights_dir"], settings["runs_dir"], settings["api_key"]) == ("weights", "runs", "")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from yolocore.data.sources import as_bgr, load_source
-from yolocore.errors import ConfigError, ConfigTypeError, DataError, MissingFileError
+from yolocore.errors import ConfigTypeError, DataError, MissingFileError
 
 
 def picture(value=0, h=8, w=12):
@@ -130,22 +130,6 @@ class TestFaults:
     def test_too_many_pixels(self, folder):
         with pytest.raises(DataError, match="max_pixels"):
             list(load_source(folder / "0.png", max_pixels=10))
-
-    @pytest.mark.parametrize(
-        ("source", "what"),
-        [
-            ("rtsp://camera/1", "live stream"),
-            ("https://example.com/a.jpg", "web address"),
-            ("0", "webcam"),
-            (0, "webcam"),
-            ("screen 0 100 100 512 256", "screen"),
-            ("cameras.streams", "live streams"),
-        ],
-    )
-    def test_kinds_of_a_later_version_say_so(self, source, what):
-        with pytest.raises(ConfigError, match=what) as error:
-            load_source(source)
-        assert "arrays, PIL images and tensors" in str(error.value)
 
     def test_wrong_types_name_what_is_accepted(self):
         with pytest.raises(ConfigTypeError, match=r"got a dict; it is a path .* PIL images"):

@@ -102,7 +102,7 @@ def test_start_names_arguments_versions_and_classes(done: SimpleNamespace) -> No
     assert start["environment"]["device"] == "cpu"
     assert [plugin["name"] for plugin in start["environment"]["plugins"]] == ["watcher"]
     assert built["names"] == {"0": "blue", "1": "red"}
-    assert built["loss_names"] == ["box_loss", "cls_loss", "dfl_loss"]
+    assert start["loss_names"] == ["box_loss", "cls_loss", "dfl_loss"]
     assert (built["train_images"], built["val_images"], built["train_batches"], built["val_batches"]) == (12, 4, 3, 1)
     assert built["data"]["nc"] == 2
 

@@ -48,7 +48,7 @@ def test_the_run_directory_without_plots(train) -> None:
     trainer = train()
     found = {str(p.relative_to(trainer.save_dir)) for p in trainer.save_dir.rglob("*") if p.is_file()}
     assert {"args.yaml", "results.csv", "weights/best.pt", "weights/last.pt"} <= found
-    assert not [name for name in found if name.endswith((".jpg", ".png"))]
+    assert not [name for name in found if name.endswith((".jpg", ".png", ".html"))]
 
 
 def test_the_run_directory_with_plots(train) -> None:
@@ -56,7 +56,10 @@ def test_the_run_directory_with_plots(train) -> None:
     names = {p.name for p in trainer.save_dir.iterdir()}
     curves = {f"Box{kind}_curve.png" for kind in ("PR", "F1", "P", "R")}
     pictures = {"labels.jpg", "results.png", "train_batch0.jpg", "val_batch0_labels.jpg", "val_batch0_pred.jpg"}
-    assert curves | pictures | {"confusion_matrix.png", "confusion_matrix_normalized.png"} <= names
+    assert curves | pictures | {"confusion_matrix.png", "confusion_matrix_normalized.png", "report.html"} <= names
+    assert (trainer.save_dir / "report.html").read_text().count("<figure") == len(trainer.plots) + len(
+        trainer.validator.plots
+    ) - len({"results.png"})
     assert {p.name for p in trainer.plots} >= {"labels.jpg", "results.png", "train_batch0.jpg"}
     assert all(path.exists() for path in (*trainer.plots, *trainer.validator.plots))
 
@@ -285,7 +288,7 @@ def test_the_last_path_is_valid_from_the_start(train) -> None:
 def test_the_plugin_report_lists_the_observers(train) -> None:
     trainer = train()
     reports = json.loads((trainer.save_dir / "plugins.json").read_text())
-    assert {"csv", "plots", "progress", "summary"} <= {r["name"] for r in reports}
+    assert {"csv", "plots", "progress", "summary", "report"} <= {r["name"] for r in reports}
     assert all(r["errors"] == 0 for r in reports)
 
 

@@ -14,9 +14,10 @@ from coco_truth import write_truth
 from yolocore.data.shapes import make_shapes
 from yolocore.models.yolo.detect.outputs import coco_statistics, image_id
 from yolocore.models.yolo.segment import SegmentationValidator
-from yolocore.models.yolo.segment.outputs import encode_mask, polygon_mask
+from yolocore.models.yolo.segment.outputs import polygon_mask
 from yolocore.nn.tasks import SegmentationModel
 from yolocore.testing import tiny_model
+from yolocore.utils.rle import encode_mask
 
 BOX, MASK = "metrics/mAP50-95(B)", "metrics/mAP50-95(M)"
 PROTOTYPES = 24

@@ -114,6 +114,36 @@ class TestAnnotator:
         assert touched(b)[1] <= 3
         assert (b.im[8:14, 50] == (200, 0, 0)).all()
 
+    @staticmethod
+    def labelled(shape, boxes, labels):
+        a = Annotator(np.zeros((*shape, 3), np.uint8))
+        a.box_labels(boxes, labels, [(200, 0, 0), (0, 200, 0)][: len(boxes)])
+        return a.im
+
+    @pytest.mark.parametrize(
+        "box", [(60, 60, 140, 120), (60, 2, 140, 199), ((60, 60), (140, 60), (140, 120), (60, 120))]
+    )
+    def test_labels_of_several_boxes_lie_beside_one_another(self, box):
+        alone = Annotator(np.zeros((200, 200, 3), np.uint8))
+        alone.box_label(np.array(box), "bus 0.9", (200, 0, 0))
+        bare, one, both = (
+            self.labelled((200, 200), [np.array(box)] * 2, labels)
+            for labels in (["", ""], ["bus 0.9", ""], ["bus 0.9", "tram 0.5"])
+        )
+        first, second = (one != bare).any(-1), (both != one).any(-1)
+        assert (one[first] == alone.im[first]).all()  # where it would lie alone
+        assert second.sum() > first.sum() / 2
+        assert not (first & second).any()
+
+    def test_where_there_is_no_room_the_first_label_lies_on_top(self):
+        shape, box = (22, 60), (5, 5, 50, 20)
+        bare, one, both = (
+            self.labelled(shape, [box] * 2, labels) for labels in (["", ""], ["aaaaaa", ""], ["aaaaaa", "bbbbbb"])
+        )
+        first = (one != bare).any(-1)
+        assert first.any()
+        assert (both[first] == one[first]).all()
+
     def test_text_outside_ascii_is_written_letter_by_letter(self):
         plain, accented = Annotator(blank()), Annotator(blank())
         plain.text((10, 10), "??")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from yolocore.testing import two_epochs
 
 SUMMARY = "Summary"
 VARIABLES = tuple(f"{who}_{what}" for who in ("CLEARML", "TRAINS") for what in ("OFFLINE_MODE", "PROC_MASTER_ID"))
@@ -16,27 +17,7 @@ VARIABLES = tuple(f"{who}_{what}" for who in ("CLEARML", "TRAINS") for what in (
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    return {
-        "data": str(data),
-        "imgsz": 32,
-        "batch": 4,
-        "nbs": 4,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": True,
-        "plugins": "clearml",
-    }
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
+    return two_epochs(data, "clearml", plots=True)
 
 
 def results(save_dir: Path) -> list[dict[str, float]]:

@@ -14,9 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from clearml_kit import digest, expect_as_in_csv, read, sessions_in
+from clearml_kit import expect_as_in_csv, read, sessions_in
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 HERE = Path(__file__).parent
 LIMIT = 10.0
@@ -40,7 +41,7 @@ def seconds_of(trainer):
 def test_no_key_records_offline(trained, cache, tmp_path, control, caplog):
     trainer = trained(tmp_path, plots=False)
     assert caplog.text.count("there are no ClearML credentials; recording into") == 1
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert len(sessions_in(cache)) == 1
 
 
@@ -50,7 +51,7 @@ def test_a_server_that_is_down_means_offline_in_no_time(
     monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
     trainer = trained(tmp_path, plots=False)
     assert "the ClearML server http://127.0.0.1:9 does not answer; recording into" in caplog.text
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     expect_as_in_csv(read(*sessions_in(cache)), trainer.save_dir)
     assert seconds_of(trainer) < LIMIT
 
@@ -59,7 +60,7 @@ def test_a_server_that_says_nothing_means_offline(trained, cache, tmp_path, cont
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("CLEARML_API_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
         trainer = trained(tmp_path, plots=False)
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     expect_as_in_csv(read(*sessions_in(cache)), trainer.save_dir)
     assert seconds_of(trainer) < LIMIT
 
@@ -72,7 +73,7 @@ def test_an_sdk_that_raises_costs_its_record_only(trained, cache, tmp_path, cont
 
     monkeypatch.setattr(clearml.Logger, "report_scalar", broken)
     trainer = trained(tmp_path)
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert caplog.text.count("clearml: RuntimeError: the SDK is broken") == 1
     record = read(*sessions_in(cache))
     assert not record.scalars
@@ -87,7 +88,7 @@ def test_an_sdk_that_cannot_start_costs_its_record_only(trained, cache, tmp_path
 
     monkeypatch.setattr(clearml.Task, "init", broken)
     trainer = trained(tmp_path, plots=False)
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert caplog.text.count("clearml: nothing is recorded: SystemExit: no way") == 1
 
 
@@ -145,7 +146,7 @@ def test_a_killed_training_leaves_its_record_and_goes_on_in_it(
     assert {i for _, _, i, _ in read(folder).scalars} == {0}
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
     model.train(resume=True)
-    assert digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control
     (archive,) = sessions_in(cache)
     assert archive.stem == folder.name
     expect_as_in_csv(read(archive), tmp_path / "exp")

@@ -9,9 +9,10 @@ import signal
 import sys
 import time
 
-from comet_kit import Watch, digest, recipe, report_of
+from comet_kit import Watch, recipe, report_of
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 
 def main(request: dict) -> None:
@@ -31,7 +32,7 @@ def main(request: dict) -> None:
     model.train(**{**recipe(request["data"]), **request["arguments"]})
     report = report_of(model.trainer)
     answer = {
-        "digest": digest(model.trainer),
+        "digest": weights_digest(model.trainer),
         "state": report.state,
         "reason": report.reason,
         "end": watch.end(model.trainer),

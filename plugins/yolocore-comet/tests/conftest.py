@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comet_kit import Watch, digest, recipe
+from comet_kit import Watch, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 from yolocore_comet.session import sdk
 
 if TYPE_CHECKING:
@@ -62,4 +63,4 @@ def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[...,
 @pytest.fixture(scope="session")
 def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
+    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from comet_kit import OWN_METRIC, Record, Watch, allowed, archives_in, digest, expect_as_in_csv, read, report_of
+from comet_kit import OWN_METRIC, Record, Watch, allowed, archives_in, expect_as_in_csv, read, report_of
 from comet_stub import Stub
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 from yolocore_comet.session import sdk
 
 LIMIT = 10.0
@@ -37,7 +38,7 @@ def online(monkeypatch):
 
 
 def expect_unharmed(trainer, control):
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert report_of(trainer).state == "active", report_of(trainer).reason
     assert trainer.watch.start() <= allowed(LIMIT)
     assert trainer.watch.end(trainer) <= allowed(LIMIT)
@@ -125,7 +126,7 @@ def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control, mo
     report = report_of(trainer)
     assert (report.state, report.errors) == ("off", 1)
     assert "the SDK is broken" in report.reason
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     record = read(*archives_in(trainer.save_dir))
     assert "the SDK is broken" in record.meta["customer_error_message"]
     expect_as_in_csv(record, trainer.save_dir)
@@ -154,7 +155,7 @@ def test_a_full_disk_costs_the_record_only_and_is_told(full, trained, control, t
             monkeypatch.setattr("tempfile.tempdir", str(folder))
         trainer = trained(tmp_path)
         gc.collect()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert trainer.watch.end(trainer) <= allowed(LIMIT)
     told = caplog.text + report_of(trainer).reason
     assert "the record is incomplete" in told or "No space left" in report_of(trainer).reason
@@ -197,7 +198,7 @@ def test_killed_and_resumed_the_training_ends_with_the_same_weights(child, contr
     child(kill=True)
     model = YOLO(tmp_path / "runs" / "exp" / "weights" / "last.pt")
     model.train(resume=True)
-    assert digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control
     record = read(archives_in(tmp_path / "runs" / "exp")[-1])
     assert sorted(record.epochs()) == [2]
     assert archives_in(tmp_path / "runs" / "exp")[0].stem == record.meta["offline_id"], "the experiment goes on"

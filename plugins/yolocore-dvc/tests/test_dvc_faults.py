@@ -12,9 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from dvc_kit import Record, digest, expect_as_in_csv, git_repository, recipe
+from dvc_kit import Record, expect_as_in_csv, git_repository, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 from yolocore_dvc.live import forget_from, open_live
 
 
@@ -37,7 +38,7 @@ def report(trainer) -> dict:
 
 def test_disk_full(train, control, full_disk):
     trainer = train(**{"dvc.dir": str(full_disk / "record")})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert report(trainer)["state"] == "off"
     assert "No space left" in report(trainer)["reason"]
     assert report(trainer)["errors"] == 1
@@ -51,7 +52,7 @@ def test_an_exception_in_the_sdk(train, control, monkeypatch):
 
     monkeypatch.setattr(Live, "log_metric", fail)
     trainer = train()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert "broken SDK" in report(trainer)["reason"]
 
 
@@ -149,6 +150,7 @@ KILLED = """
 import json, os, signal, sys
 from yolocore import YOLO
 from yolocore_dvc.plugin import Dvc
+from yolocore.testing import weights_digest
 model, recipe, where = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 original = Dvc._log_images
 def kill(self, plots, folder):
@@ -171,7 +173,7 @@ def control_of_three(tiny_detect_dataset, tiny_detect_model, tmp_path_factory):
     model = YOLO(tiny_detect_model)
     more = {"epochs": 3, "plots": False, "plugins": "none", "project": str(tmp_path_factory.mktemp("control-3"))}
     model.train(**{**recipe(tiny_detect_dataset), **more})
-    return digest(model.trainer)
+    return weights_digest(model.trainer)
 
 
 @pytest.mark.slow
@@ -187,7 +189,7 @@ def test_killed_and_resumed_it_is_one_record_without_duplicates(
     # the checkpoint of epoch 2 was written before the plugin heard of its end: that epoch is not run again
     model = YOLO("runs/detect/train/weights/last.pt")
     model.train(resume=True, plugins="dvc")
-    assert digest(model.trainer) == control_of_three
+    assert weights_digest(model.trainer) == control_of_three
     expect_as_in_csv(record, model.trainer)
     assert record.summary()["step"] == 2
     assert "status" not in record.summary()

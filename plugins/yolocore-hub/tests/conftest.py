@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hub_kit import HubServer, Proxy, digest, recipe
+from hub_kit import HubServer, Proxy, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,4 +85,4 @@ def train(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., A
 @pytest.fixture(scope="session")
 def control(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(train(tmp_path_factory.mktemp("control"), plugins="none"))
+    return weights_digest(train(tmp_path_factory.mktemp("control"), plugins="none"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import http.client
 import json
 import socket
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from yolocore.testing import two_epochs
 from yolocore_hub.server.database import Database
 from yolocore_hub.server.tokens import Tokens
 
@@ -28,25 +28,14 @@ if TYPE_CHECKING:
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    return {
-        "data": str(data),
-        "imgsz": 32,
-        "batch": 4,
-        "nbs": 4,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": False,
-        "plugins": "hub",
-        "name": "exp",
-    }
+    return two_epochs(data, "hub", plots=False, name="exp")
 
 
 SLEEPER: Final = """
 import json, sys, time
 from yolocore import YOLO
+from yolocore.testing import two_epochs
+from yolocore.testing import weights_digest as digest
 model = YOLO(sys.argv[1])
 model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch == 1 and time.sleep(120))
 model.train(**json.loads(sys.argv[2]))
@@ -66,14 +55,6 @@ def train_and_kill(model: Path, arguments: dict[str, Any], *, when: Callable[[],
     finally:
         process.kill()
         process.wait(20)
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
 
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:

@@ -6,8 +6,9 @@ import logging
 import time
 
 import pytest
-from hub_kit import as_in_csv, digest, free_port, recipe, results, train_and_kill
+from hub_kit import as_in_csv, free_port, recipe, results, train_and_kill
 
+from yolocore.testing import weights_digest
 from yolocore_hub import session
 from yolocore_hub.client import HubClient
 
@@ -26,7 +27,7 @@ def cost(trainer):
 
 def test_a_server_that_is_down_at_the_start(train, control, tmp_path, caplog):
     trainer = train(tmp_path, **{"hub.address": f"http://127.0.0.1:{free_port()}"})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "hub" in r.name]
     assert len(warnings) == 2, warnings
@@ -42,7 +43,7 @@ def test_a_server_that_comes_later_gets_the_whole_record(train, control, server,
         down[0] = trainer.epoch < 1
 
     trainer = train(tmp_path, {"on_train_epoch_end": up}, **{"hub.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     model = server.models()[-1]
     assert as_in_csv(server.metrics(model)) == results(trainer.save_dir)
     assert server.file(model, "final", "final") == trainer.best.read_bytes()
@@ -60,7 +61,7 @@ def test_a_server_that_dies_in_the_middle(train, control, own_server, tmp_path, 
         tmp_path, {"on_train_batch_end": kill}, **{"hub.address": own_server.address, "hub.metrics_interval": 0}
     )
     assert killed
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     (model,) = own_server.models()
     assert set(own_server.metrics(model)) <= {0}
@@ -81,7 +82,7 @@ def test_a_server_that_fails_for_a_while(train, control, server, proxy, tmp_path
     stub = proxy(fault)
     trainer = train(tmp_path, **{"hub.address": stub.address, "hub.metrics_interval": 0})
     assert failures
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     model = server.models()[-1]
     assert as_in_csv(server.metrics(model)) == results(trainer.save_dir)
     assert server.file(model, "final", "final") == trainer.best.read_bytes()
@@ -92,7 +93,7 @@ def test_a_server_that_fails_for_a_while(train, control, server, proxy, tmp_path
 def test_a_server_that_fails_for_good(train, control, proxy, tmp_path, answer):
     stub = proxy(lambda method, path: answer)
     trainer = train(tmp_path, **{"hub.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     assert len(stub.requests) <= 6, "it is left alone between attempts"
 
@@ -100,7 +101,7 @@ def test_a_server_that_fails_for_good(train, control, proxy, tmp_path, answer):
 def test_a_server_that_hangs(train, control, proxy, tmp_path):
     stub = proxy(lambda method, path: "hang")
     trainer = train(tmp_path, **{"hub.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 12  # 3 s at the start, 8 s at the end
 
 
@@ -112,7 +113,7 @@ def test_a_server_that_hangs_at_the_end(train, control, proxy, tmp_path, monkeyp
         tmp_path, {"on_train_end": lambda trainer: started.append(time.monotonic())}, **{"hub.address": stub.address}
     )
     assert time.monotonic() - started[0] < 4
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert "what was on its way could not be sent" in caplog.text
 
 
@@ -131,7 +132,7 @@ def test_a_fault_in_the_client(train, control, server, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(HubClient, "metrics", fail)
     trainer = train(tmp_path, **{"hub.address": server.address, "hub.metrics_interval": 0})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     assert "RuntimeError: planned" in caplog.text
 
@@ -148,7 +149,7 @@ def test_a_figure_that_cannot_be_read_is_left_out(train, server, tmp_path, monke
 def test_a_wrong_key(train, control, server, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("YOLOCORE_API_KEY", "yh_0123456789ab_wrong")
     trainer = train(tmp_path, **{"hub.address": server.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert "401" in caplog.text
     assert "nothing more is sent" in caplog.text
     assert "yh_0123456789ab_wrong" not in caplog.text

@@ -6,9 +6,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow_kit import Store, digest, recipe
+from mlflow_kit import Store, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def unrecorded(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path_fact
 @pytest.fixture(scope="session")
 def control(unrecorded: Any) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(unrecorded)
+    return weights_digest(unrecorded)
 
 
 @pytest.fixture

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+from yolocore.testing import two_epochs
 
-def recipe(data: Path) -> dict[str, Any]:
+
+def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    size = {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 2, "warmup_epochs": 0}
-    return {
-        "data": str(data),
-        **size,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": False,
-        "plugins": "mlflow",
-    }
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
+    return two_epochs(data, "mlflow", plots=False)
 
 
 def results(trainer: Any) -> dict[str, dict[int, str]]:

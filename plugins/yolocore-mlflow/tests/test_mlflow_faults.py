@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from mlflow_kit import digest, expect_as_in_csv, recipe
+from mlflow_kit import expect_as_in_csv, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 from yolocore_mlflow.plugin import Mlflow
 
 
@@ -30,7 +31,7 @@ def warnings(caplog) -> list[str]:
 def test_server_down(train, control, imported, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     trainer = train()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert seconds(trainer) < 2
     (message,) = warnings(caplog)
     assert "http://127.0.0.1:9 does not answer" in message
@@ -51,7 +52,7 @@ def test_a_server_that_never_answers(train, control, imported, monkeypatch, capl
         }
         trainer = train(callbacks=events)
         ended.append(time.monotonic())
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert started[1] - started[0] < 11
     assert ended[1] - ended[0] < 10
     (message,) = warnings(caplog)
@@ -61,7 +62,7 @@ def test_a_server_that_never_answers(train, control, imported, monkeypatch, capl
 def test_a_refused_address_is_one_warning(train, control, imported, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
-    assert digest(train()) == control
+    assert weights_digest(train()) == control
     (message,) = warnings(caplog)
     assert "no record of this run" in message
 
@@ -74,7 +75,7 @@ def test_an_exception_in_the_sdk(train, control, imported, monkeypatch, caplog, 
         raise RuntimeError("broken SDK")
 
     monkeypatch.setattr(TrackingServiceClient, broken, fail)
-    assert digest(train()) == control
+    assert weights_digest(train()) == control
     (message,) = warnings(caplog)
     assert "broken SDK" in message
 
@@ -90,7 +91,7 @@ def test_numbers_that_fail_in_the_middle_are_named(train, store, control, import
         original(self, values, step, timestamp)
 
     monkeypatch.setattr(MlflowRun, "log_metrics", fail_in_epoch_2)
-    assert digest(train()) == control
+    assert weights_digest(train()) == control
     (run,) = store.runs()
     assert [step for step, _ in store.metrics(run)["train/box_loss"]] == [1]
     assert [step for step, _ in store.metrics(run)["val/box_loss"]] == [1, 2]
@@ -111,7 +112,7 @@ def test_without_the_whole_of_mlflow_a_file_is_refused_with_the_remedy(train, im
 def test_disk_full(train, control, imported, full_disk, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{full_disk / 'mlflow.db'}")
     trainer = train()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert seconds(trainer) < 10
     assert len(warnings(caplog)) == 1
 
@@ -131,6 +132,7 @@ def full_disk(tmp_path):
 KILLED = """
 import json, os, signal, sqlite3, sys, time
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 model, recipe = sys.argv[1], json.loads(sys.argv[2])
 def kill(validator):
     if validator.context.epoch == 1:
@@ -164,7 +166,7 @@ def test_killed_and_resumed_it_is_one_run_without_duplicates(
     assert store.runs() == [run]
     assert store.status(run) == "FINISHED"
     expect_as_in_csv(store.metrics(run), model.trainer)
-    assert digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control
     assert store.params(run) == first
     assert "resumed.resume" in store.tags(run)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from neptune_kit import digest, recipe
+from neptune_kit import recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,4 +55,4 @@ def control(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path_factory
     model = YOLO(tiny_detect_model)
     folder = tmp_path_factory.mktemp("control")
     model.train(**{**recipe(tiny_detect_dataset), "plugins": "none", "plots": False}, project=str(folder))
-    return digest(model.trainer)
+    return weights_digest(model.trainer)

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from neptune_kit import Record, digest, expect_as_in_csv, recipe, records
+from neptune_kit import Record, expect_as_in_csv, recipe, records
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 
 def report(trainer) -> dict:
@@ -24,7 +25,7 @@ def report(trainer) -> dict:
 def test_records_every_number_and_argument(train, control, caplog):
     before = dict(os.environ)
     trainer = train(callbacks={"on_fit_epoch_end": lambda trainer: trainer.log({"mine": 1 / (trainer.epoch + 3)})})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert dict(os.environ) == before
     (folder,) = records(trainer.save_dir)
     record = Record(folder)
@@ -87,7 +88,7 @@ def test_an_error_marks_the_record_failed(train):
 def test_two_trainings_in_one_process_and_data_workers(train, control):
     """A fork while operations wait in memory would write them twice."""
     first, second = train(epochs=1), train(workers=2)
-    assert digest(second) == control
+    assert weights_digest(second) == control
     for trainer in (first, second):
         (folder,) = records(trainer.save_dir)
         expect_as_in_csv(Record(folder).series(), trainer)
@@ -135,7 +136,7 @@ def test_an_exception_in_the_sdk(train, control, monkeypatch):
 
     monkeypatch.setattr(neptune.Run, "wait", fail)
     trainer = train()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert "broken SDK" in report(trainer)["reason"]
 
 
@@ -153,7 +154,7 @@ def full_disk(tmp_path):
 
 def test_disk_full(train, control, full_disk):
     trainer = train(workers=2, **{"neptune.dir": str(full_disk / "record")})  # workers fork after the fault
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert report(trainer)["state"] == "off"
     assert "No space left" in report(trainer)["reason"]
 
@@ -161,6 +162,7 @@ def test_disk_full(train, control, full_disk):
 KILLED = """
 import json, os, signal, sys
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 model, recipe = sys.argv[1], json.loads(sys.argv[2])
 def kill(trainer):
     if trainer.epoch == 1:
@@ -183,7 +185,7 @@ def test_killed_it_keeps_all_finished_epochs_and_the_resumed_run_has_the_same_id
     assert {step for values in Record(records(save_dir)[0]).series().values() for step, _ in values} == {1}
     model = YOLO("runs/detect/train/weights/last.pt")
     model.train(resume=True, plugins="neptune")
-    assert digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control
     first, second = map(Record, records(save_dir))
     merged = {key: values + second.series()[key] for key, values in first.series().items()}
     expect_as_in_csv(merged, model.trainer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import sqlite3
 import subprocess
@@ -14,33 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from yolocore.testing import two_epochs
+
 COMMAND: Final = (sys.executable, "-m", "yolocore.cli", "hub")
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    return {
-        "data": str(data),
-        "imgsz": 32,
-        "batch": 4,
-        "nbs": 4,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": False,
-        "plugins": "platform",
-        "name": "exp",
-    }
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
+    return two_epochs(data, "platform", plots=False, name="exp")
 
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:

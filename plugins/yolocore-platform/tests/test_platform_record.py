@@ -8,8 +8,9 @@ import math
 import threading
 
 import pytest
-from platform_kit import as_in_csv, digest, results
+from platform_kit import as_in_csv, results
 
+from yolocore.testing import weights_digest
 from yolocore_platform import sender
 from yolocore_platform.client import PlatformClient
 
@@ -59,7 +60,7 @@ def test_events_numbers_curves_and_weights_are_sent(train, control, stub, key, t
     for path, headers in stub.headers:
         carries = headers.get("authorization") == f"Bearer {key}"
         assert carries == path.startswith("/api/"), "the key goes to the webhooks, not to where files are put"
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
 
 
 def test_an_answer_may_stop_the_training(train, stub, key, tmp_path):
@@ -99,7 +100,7 @@ def test_nothing_is_sent_without_address_or_without_key(
     monkeypatch.delenv("YOLOCORE_PLATFORM_KEY")
     with caplog.at_level(logging.WARNING):
         trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert "no key is" in caplog.text
     assert (no_network.attempts, stub.headers) == ([], [])
 
@@ -108,7 +109,7 @@ def test_nothing_is_sent_without_address_or_without_key(
 def test_a_server_that_fails_changes_nothing(train, control, stub, key, tmp_path, status, caplog):
     stub.answer = lambda body: (status, {"message": "no"})
     trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     assert key not in caplog.text
     if status == 401:
@@ -117,7 +118,7 @@ def test_a_server_that_fails_changes_nothing(train, control, stub, key, tmp_path
 
 def test_a_server_that_is_down(train, control, key, tmp_path):
     trainer = train(tmp_path, **{"platform.address": "http://127.0.0.1:9"})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
 
 
@@ -131,14 +132,14 @@ def test_a_store_that_refuses_files_ends_nothing_else(train, stub, key, tmp_path
 def test_a_server_that_hangs(train, control, stub, key, tmp_path):
     stub.hangs.set()
     trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
 
 
 def test_a_server_that_hangs_at_the_end(train, control, stub, key, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sender, "PATIENCE_AT_END", 1.5)
     trainer = train(tmp_path, {"on_train_end": lambda trainer: stub.hangs.set()}, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 4
     assert "dropped" in caplog.text
 
@@ -146,7 +147,7 @@ def test_a_server_that_hangs_at_the_end(train, control, stub, key, tmp_path, mon
 def test_a_server_that_comes_late_is_told_of_the_start_first(train, control, stub, key, tmp_path):
     stub.answer = lambda body: (200 if body["event"] == "epoch_end" or len(stub.events) > 4 else 503, {})
     trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     kinds = [body["event"] for body in stub.events]
     first = next(place for place, kind in enumerate(kinds) if kind != "training_started")
     assert first == 5, "four attempts at the start fail, the fifth comes through, and only then the epochs follow"
@@ -159,7 +160,7 @@ def test_a_fault_in_the_client(train, control, stub, key, tmp_path, monkeypatch,
 
     monkeypatch.setattr(PlatformClient, "event", fail)
     trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert cost(trainer) < 10
     assert "RuntimeError: planned" in caplog.text
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tensorboard_kit import digest, recipe
+from tensorboard_kit import recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[...,
 @pytest.fixture(scope="session")
 def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
+    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
 
 
 def log_pi(trainer: Any) -> None:

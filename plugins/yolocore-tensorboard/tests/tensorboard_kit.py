@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from yolocore.testing import two_epochs
+
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    return {
-        "data": str(data),
-        "imgsz": 32,
-        "batch": 4,
-        "nbs": 4,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": True,
-        "plugins": "tensorboard",
-    }
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
+    return two_epochs(data, "tensorboard", plots=True)
 
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wandb_kit import Watch, digest, recipe
+from wandb_kit import Watch, recipe
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[...,
 @pytest.fixture(scope="session")
 def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights, as a hash, of the same training without any plugin."""
-    return digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
+    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from wandb_kit import allowed, digest, expect_as_in_csv, logs_in, read_run, report_of, results
+from wandb_kit import allowed, expect_as_in_csv, logs_in, read_run, report_of, results
 from wandb_stub import Stub, closed_port, wait_for
+
+from yolocore.testing import weights_digest
 
 KEY = {"WANDB_API_KEY": "local-" + "a" * 40}
 LIMIT = 10.0
@@ -62,7 +64,7 @@ def expect_unharmed(answer, control):
 
 
 def expect_in_time(trainer, control):
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     assert report_of(trainer).state == "active", report_of(trainer).reason
     assert trainer.watch.start() <= allowed(LIMIT)
     assert trainer.watch.end(trainer) <= allowed(LIMIT)

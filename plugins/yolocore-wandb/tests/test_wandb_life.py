@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from wandb_kit import digest, expect_as_in_csv, logs_in, read_run, results
+from wandb_kit import expect_as_in_csv, logs_in, read_run, results
 
 from yolocore import YOLO
 from yolocore.models.yolo.detect.train import DetectionTrainer
+from yolocore.testing import weights_digest
 from yolocore_wandb.record import is_complete
 
 
@@ -74,7 +75,7 @@ def test_a_resumed_training_continues_the_same_run(trained, tmp_path, control):
         assert {k: f"{v:.6g}" for k, v in run.numbers(0).items()} == table[number]
     assert "model/parameters" not in after.rows[0]
     assert after.exit_code == 0
-    assert digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control
 
 
 def read_finished(log):
@@ -141,7 +142,7 @@ def test_a_user_who_logs_at_every_batch_costs_no_row(trained, tmp_path):
 def test_disabled_records_nothing(trained, tmp_path, control):
     trainer = trained(tmp_path, **{"wandb.mode": "disabled"})
     assert not (trainer.save_dir / "wandb").exists()
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     (report,) = [r for r in trainer.manager.plugins() if r.name == "wandb"]
     assert (report.state, report.errors) == ("active", 0)
 
@@ -165,7 +166,7 @@ def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control, mo
     (report,) = [r for r in trainer.manager.plugins() if r.name == "wandb"]
     assert (report.state, report.errors) == ("off", 1)
     assert "the SDK is broken" in report.reason
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
     run = read_run(*logs_in(trainer.save_dir))
     assert run.exit_code == 1
     assert caplog.text.count("is off for the rest of the run") == 1

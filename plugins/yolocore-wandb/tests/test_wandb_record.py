@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from wandb_kit import digest, expect_as_in_csv, logs_in, read_run
+from wandb_kit import expect_as_in_csv, logs_in, read_run
 
+from yolocore.testing import weights_digest
 from yolocore_tracking.figures import sha256
 from yolocore_wandb.record import is_complete
 
@@ -112,7 +113,7 @@ def test_the_run_ended_well_and_its_record_is_complete(run):
 
 
 def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, control):
-    assert digest(trainer) == control
+    assert weights_digest(trainer) == control
 
 
 def test_the_plugin_had_no_fault(trainer):

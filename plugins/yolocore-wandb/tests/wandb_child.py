@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import wandb  # noqa: F401 (its import is no part of what is measured)
-from wandb_kit import Watch, digest, recipe, report_of
+from wandb_kit import Watch, recipe, report_of
 
 from yolocore import YOLO
+from yolocore.testing import weights_digest
 
 PATIENCE = 120.0  # seconds
 
@@ -39,7 +40,7 @@ def main(request: dict) -> None:
     model.train(**{**recipe(request["data"]), **request["arguments"]})
     trainer, report = model.trainer, report_of(model.trainer)
     answer = {
-        "digest": digest(trainer),
+        "digest": weights_digest(trainer),
         "state": report.state,
         "reason": report.reason,
         "start": watch.start(),

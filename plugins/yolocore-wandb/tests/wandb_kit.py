@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolocore.testing import two_epochs
 from yolocore_wandb.record import records
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
-    return {
-        "data": str(data),
-        "imgsz": 32,
-        "batch": 4,
-        "nbs": 4,
-        "epochs": 2,
-        "warmup_epochs": 0,
-        "workers": 0,
-        "device": "cpu",
-        "verbose": False,
-        "plots": True,
-        "plugins": "wandb",
-    }
-
-
-def digest(trainer: Any) -> str:
-    """Return a hash of the averaged weights."""
-    total = hashlib.sha256()
-    for key, tensor in sorted(trainer.ema.ema.state_dict().items()):
-        total.update(key.encode() + tensor.numpy().tobytes())
-    return total.hexdigest()
+    return two_epochs(data, "wandb", plots=True)
 
 
 def allowed(seconds: float) -> float:

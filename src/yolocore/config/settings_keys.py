@@ -102,6 +102,12 @@ _ALL: Final = (
         lambda: "",
         "Names of plugins that may not run, separated by commas, beside those with a setting of their own.",
     ),
+    Setting(
+        "private_sources",
+        bool,
+        lambda: False,
+        "Whether images, videos and streams may come from addresses in a private network; not from a project's file.",
+    ),
 )
 
 SETTINGS: Final[Mapping[str, Setting]] = MappingProxyType({setting.name: setting for setting in _ALL})

@@ -131,7 +131,7 @@ def check_decodes(data: bytes, name: str | Path) -> None:
             im.load()
     except Image.DecompressionBombError as error:
         raise ImageFault(name, "more pixels than Pillow decodes", str(error)) from error
-    except (OSError, SyntaxError, ValueError, IndexError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, TypeError) as error:
         raise ImageFault(name, "truncated or damaged image", str(error)) from error
 
 
@@ -163,7 +163,7 @@ def _decode_other(data: bytes, name: str | Path, max_pixels: int) -> NDArray[np.
             orientation = _pil_orientation(im)
     except Image.DecompressionBombError as error:
         raise ImageFault(name, "more pixels than Pillow decodes", str(error)) from error
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, TypeError):
         width = height = orientation = 1
     check_pixels(name, height, width, max_pixels)
     im_bgr = _cv2_decode(data)
@@ -193,7 +193,7 @@ def _pil_decode(data: bytes, name: str | Path) -> NDArray[np.uint8]:
             return np.ascontiguousarray(np.asarray(im.convert("RGB"))[..., ::-1])
     except Image.DecompressionBombError as error:
         raise ImageFault(name, "more pixels than Pillow decodes", str(error)) from error
-    except (OSError, SyntaxError, ValueError, IndexError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, TypeError) as error:
         optional = Path(name).suffix.lower() in (".heic", ".heif", ".avif", ".dng")
         hint = " (is no decoder for this format installed?)" if optional else ""
         raise ImageFault(name, "not an image that can be decoded", f"{error}{hint}") from error

@@ -6,61 +6,56 @@ import csv
 import glob
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS
+from yolocore.data.remote import Remote, Web, check_address, is_address, look_up
 from yolocore.errors import ConfigError, DataError, MissingFileError
 
 MEDIA = IMG_FORMATS | VID_FORMATS
 HEADERS = {"file", "filename", "im_file", "image", "images", "path", "source"}
-NOT_AVAILABLE = (  # pattern of the text, what it is
-    (re.compile(r"(rtsp|rtmp|tcp|udp)://", re.IGNORECASE), "a live stream"),
-    (re.compile(r"https?://", re.IGNORECASE), "a web address"),
-    (re.compile(r"\d+$"), "a webcam"),
-    (re.compile(r"screen( \d+)*$", re.IGNORECASE), "a screen"),
-    (re.compile(r".*\.streams$", re.IGNORECASE), "a list of live streams"),
-)
+DIGITS = re.compile(r"\d+")
+VIDEO_PAGES = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
 
 
-def not_yet(source: Any, _: Any = None) -> NoReturn:
-    """Refuse a number given as a source."""
-    raise ConfigError(_unavailable(source, "a webcam"))
-
-
-def _unavailable(source: Any, what: str) -> str:
-    return (
-        f"source={source!r} is {what}, which this version cannot read; it reads images and videos on disk "
-        "(files, folders, patterns, .txt and .csv lists), arrays, PIL images and tensors"
-    )
-
-
-def expand(source: str | Path) -> list[Path]:
-    """Return the image and video files that a path, folder, pattern or list file stands for.
+def expand(source: str | Path, web: Web = Web()) -> list[Path | Remote]:  # noqa: B008 (frozen)
+    """Return the images, videos and streams that a path, address, folder, pattern or list file stands for.
 
     A name that exists is taken literally, so glob characters in it are harmless. The files of a folder or
     pattern are sorted, those of a list keep its order.
 
     Raises:
         MissingFileError: nothing of that name.
-        DataError: nothing in it that is an image or a video.
-        ConfigError: a kind of source that is not available.
+        DataError: nothing in it that is an image or a video, or a server that cannot be reached.
+        ConfigError: an address that may not be followed.
     """
+    text = str(source)
+    if is_address(text):
+        return [_remote(text, web)]
     path = Path(source).expanduser()
     if path.is_dir():
-        return _media(path.iterdir(), f"folder {path}")
+        return [*_media(path.iterdir(), f"folder {path}")]
     if path.is_file():
-        return _file(path)
+        return _file(path, web)
     if path.exists():
-        raise DataError(f"source={str(source)!r} is neither a regular file nor a folder")
-    for pattern, what in NOT_AVAILABLE:
-        if pattern.match(str(source)):
-            raise ConfigError(_unavailable(str(source), what))
+        raise DataError(f"source={text!r} is neither a regular file nor a folder")
+    if DIGITS.fullmatch(text):
+        return [Remote(int(text), "stream")]
     if glob.has_magic(str(path)):
         matches = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns too)
         if not matches:
-            raise MissingFileError(f"source={str(source)!r}: no file matches below {Path.cwd()}")
-        return _media(matches, f"pattern {str(source)!r}")
-    raise MissingFileError(f"source={str(source)!r}: no such file or folder; looked at {path.absolute()}")
+            raise MissingFileError(f"source={text!r}: no file matches below {Path.cwd()}")
+        return [*_media(matches, f"pattern {text!r}")]
+    raise MissingFileError(f"source={text!r}: no such file or folder; looked at {path.absolute()}")
+
+
+def _remote(address: str, web: Web) -> Remote:
+    if VIDEO_PAGES.match(address):
+        raise ConfigError(
+            f"source={address!r} is a page with a video; give the address of the video itself, which tools such as "
+            "yt-dlp tell, or download it first"
+        )
+    return look_up(address, web)
 
 
 def _media(candidates: Any, where: str) -> list[Path]:
@@ -74,26 +69,44 @@ def _suffixes() -> str:
     return ", ".join(sorted(MEDIA))
 
 
-def _file(path: Path) -> list[Path]:
+def _file(path: Path, web: Web) -> list[Path | Remote]:
     suffix = path.suffix.lower()
     if suffix in {".txt", ".csv"}:
-        return _listed(path)
+        return _listed(path, web)
     if suffix == ".streams":
-        raise ConfigError(_unavailable(str(path), "a list of live streams"))
+        return _streams(path, web)
     if suffix[1:] not in MEDIA:
         raise DataError(f"source={str(path)!r}: the suffix {suffix!r} is not read; these are: {_suffixes()}")
     return [path]
 
 
-def _listed(path: Path) -> list[Path]:
-    """Return the files a list names: a line of a .txt, the first cell of a .csv row, relative to the list."""
+def _listed(path: Path, web: Web) -> list[Path | Remote]:
+    """Return what a list names: a line of a .txt, the first cell of a .csv row; files are relative to the list."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".csv":
         entries = [row[0].strip() for row in csv.reader(text.splitlines()) if row]
         entries = entries[1:] if entries and entries[0].lower() in HEADERS else entries
     else:
         entries = [line.strip() for line in text.splitlines()]
-    files = [file for entry in entries if entry for file in expand(path.parent / Path(entry).expanduser())]
+    places = [e if is_address(e) else path.parent / Path(e).expanduser() for e in entries if e]
+    files = [file for place in places for file in expand(place, web)]
     if not files:
         raise DataError(f"{path}: the list names no image")
     return files
+
+
+def _streams(path: Path, web: Web) -> list[Path | Remote]:
+    """Return the live streams of a .streams file: an address or the number of a webcam a line, # for comments."""
+    found: list[Path | Remote] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        if not is_address(entry) and not DIGITS.fullmatch(entry):
+            raise DataError(f"{path}:{number}: {entry!r} is no stream; a line is an address or a webcam's number")
+        if is_address(entry):
+            check_address(entry, web.private)
+        found.append(Remote(entry if is_address(entry) else int(entry), "stream"))
+    if not found:
+        raise DataError(f"{path}: the list names no stream")
+    return found

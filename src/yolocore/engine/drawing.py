@@ -36,15 +36,13 @@ def draw_masks(pen: Annotator, result: Results, color_mode: str) -> None:
 def draw_boxes(
     pen: Annotator, result: Results, *, conf: bool, labels: bool, color_mode: str, txt_color: Sequence[float]
 ) -> None:
-    """Draw boxes and their labels, the last instance first, so that the best one lies on top."""
+    """Draw boxes and then their labels, the last instance first, so that the best one lies on top."""
     scored = host_boxes(result)
     if scored is None:
         return
     tags = captions(scored, result.names, conf) if labels else [""] * len(scored)
     shapes = [highest_first(c) for c in scored.xyxyxyxy] if isinstance(scored, OBB) else scored.xyxy
-    inks = tints(scored, color_mode)
-    for i in reversed(range(len(scored))):
-        pen.box_label(shapes[i], tags[i], inks[i], txt_color)
+    pen.box_labels(shapes, tags, tints(scored, color_mode), txt_color)
 
 
 def draw_probs(pen: Annotator, result: Results, txt_color: Sequence[float]) -> None:

@@ -203,6 +203,21 @@ class Model:
         engine = self._predictor(predictor, kwargs)
         return engine(source=source, stream=stream)
 
+    def embed(self, source: Any = None, stream: bool = False, **kwargs: Any) -> Any:
+        """Return one vector (C,) per image, a list or with ``stream`` a generator, for search and comparison.
+
+        Args:
+            source: as for :meth:`predict`.
+            stream: return a generator.
+            **kwargs: arguments of :meth:`predict`; ``embed=[2, 4]`` names the layers whose averaged outputs are
+                joined, by default the one before the head.
+
+        Raises:
+            UnsupportedError: the model is an exported file.
+        """
+        network = self._trainable("embed")
+        return self.predict(source, stream, **{"embed": [len(network.model) - 2], **kwargs})
+
     def _predictor(self, predictor: type[BasePredictor] | None, kwargs: Mapping[str, Any]) -> BasePredictor:
         overrides = {**self.overrides, **kwargs}
         engine = (predictor or self._record().predictor)(overrides=overrides, _callbacks=self.callbacks)

@@ -13,10 +13,13 @@ from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
 from yolocore.data.augment.letterbox import Fit, fit
 from yolocore.data.augment.sample import BORDER
-from yolocore.data.sources import load_source
+from yolocore.data.remote import Web
+from yolocore.data.sources import LiveSource, load_source
 from yolocore.engine.component import Component
+from yolocore.engine.layers import draw_maps, embeddings, feature_maps
 from yolocore.engine.loading import open_model
 from yolocore.engine.results import Results
+from yolocore.engine.test_time import augmented
 from yolocore.engine.tracking import Tracking
 from yolocore.engine.writer import ResultWriter
 from yolocore.errors import ConfigError, UnsupportedError
@@ -40,12 +43,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 STAGES = ("preprocess", "inference", "postprocess")
-NOT_AVAILABLE = {
-    "augment": "test-time augmentation",
-    "embed": "embeddings",
-    "visualize": "feature maps",
-    "dnn": "OpenCV's DNN module",
-}
 
 
 class BasePredictor(Component):
@@ -64,8 +61,8 @@ class BasePredictor(Component):
         dataset: the source being read; an iterator over ``(paths, images, logs)``.
         source_type: its kind.
         batch: ``(paths, images, kind, logs)`` of the current batch: paths, BGR uint8 arrays, ``None`` for
-            stills or ``"video"``, log lines.
-        results: of the current batch; after a call that does not stream, of the whole call.
+            stills, ``"video"``, ``"stream"`` or ``"screen"``, log lines.
+        results: of the current batch, vectors (C,) with ``embed``; after a call that does not stream, of the whole call.
         seen: images done in this call.
         speed: mean milliseconds an image per stage.
         plotted_img: the annotated image last drawn.
@@ -100,16 +97,15 @@ class BasePredictor(Component):
         super().__init__(cfg, {"task": self.task, **(overrides or {})}, _callbacks, hooks=hooks)
         if hooks is None:
             self.attach()
-        for name, what in NOT_AVAILABLE.items():
-            if getattr(self.args, name):
-                raise ConfigError(f"{name}: {what} for prediction is not available in this version; leave it out")
+        if self.args.dnn:
+            raise ConfigError("dnn: OpenCV's DNN module is not available in this version; leave it out")
         self.model: Any = None
         self.transforms: Callable[[NDArray[np.uint8]], torch.Tensor] | None = None
         self.imgsz: tuple[int, int] = (640, 640)
         self.trackers: list[Tracker] = []
         self.keeps_trackers = bool(self.args.persist)
         self.tracking: Tracking | None = None
-        self._ready = False
+        self._ready = self._augments = False
         self._begin()
 
     def _begin(self) -> None:
@@ -174,12 +170,15 @@ class BasePredictor(Component):
         with clock["preprocess"]:
             im = self.preprocess(images if isinstance(images, torch.Tensor) else self.batch[1])
         with clock["inference"]:
-            preds = self.inference(im)
+            preds = self._embed(im) if self.args.embed else self.inference(im)
         with clock["postprocess"]:
-            self.results = self.postprocess(preds, im, self.batch[1])
+            self.results = preds if self.args.embed else self.postprocess(preds, im, self.batch[1])
         speed = {stage: watch.dt * 1e3 / len(im) for stage, watch in clock.items()}
         for result in self.results:
-            result.speed.update(speed)
+            if isinstance(result, Results):  # not with ``embed``
+                result.speed.update(speed)
+        if self.args.visualize:
+            self._draw_features(im)
         if self.tracking is not None:
             self.results = self.tracking.assign(self.results, im.shape[2:])
         self.hooks.on_predict_postprocess_end(predictor=self)
@@ -221,6 +220,7 @@ class BasePredictor(Component):
         self.device = self.model.device
         self.imgsz = self._input_size(self.model, recorded)
         self._check_classes(self.model)
+        self._augments = self._may_augment()
         self._ready = True
         self.warm_up()
 
@@ -258,6 +258,8 @@ class BasePredictor(Component):
             vid_stride=args.vid_stride,
             max_pixels=get_settings()["max_pixels"],
             strict=args.strict,
+            stream_buffer=args.stream_buffer,
+            web=Web(private=private_sources()),
         )
         self.source_type = self.dataset.source_type
         self.context.batches = len(self.dataset)
@@ -307,8 +309,29 @@ class BasePredictor(Component):
             )
 
     def inference(self, im: torch.Tensor) -> Any:
-        """Return the output of the network for (B, 3, H, W)."""
-        return self.model(im)
+        """Return the output of the network for (B, 3, H, W); with ``augment``, see :func:`augmented`."""
+        if not self._augments:
+            return self.model(im)
+        with torch.inference_mode():
+            return augmented(self.model, im, self.model.stride, free=self.model.dynamic)
+
+    def _may_augment(self) -> bool:
+        """Return whether there is test-time augmentation; where it is asked for and impossible, warn."""
+        possible = self.task == "detect" and not self.model.end2end
+        if self.args.augment and not possible:
+            what = f"the task {self.task}" if self.task != "detect" else "a head that needs no suppression"
+            LOGGER.warning("augment: there is no test-time augmentation for %s; it is ignored", what)
+        return bool(self.args.augment) and possible
+
+    def _embed(self, im: torch.Tensor) -> list[torch.Tensor]:
+        count = len(self.batch[0])
+        return embeddings(self.model, im, self.args.embed)[:count]
+
+    def _draw_features(self, im: torch.Tensor) -> None:
+        """Write the feature maps of every layer to ``<run>/<stem>/``."""
+        for name, maps in feature_maps(self.model, im).items():
+            for i, path in enumerate(self.batch[0]):
+                self.writer.features(path, self._frame(i), name, draw_maps(maps[i]))
 
     def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Turn the output of the network into one ``Results`` per image.
@@ -359,7 +382,13 @@ class BasePredictor(Component):
         if self.args.save_frames:
             self.writer.frame(path, frame, drawn)
         if self.args.save:
-            self.writer.video(path, drawn, getattr(self.dataset, "fps", 0.0) / self.args.vid_stride)
+            self.writer.video(path, drawn, self._rate(path) / self.args.vid_stride, together=self.batch[2] == "stream")
+
+    def _rate(self, path: str) -> float:
+        """Return the frames per second of the video or stream ``path``, 0 if unknown."""
+        if isinstance(self.dataset, LiveSource):
+            return self.dataset.fps[self.dataset.sources.index(path)]
+        return float(getattr(self.dataset, "fps", 0.0))
 
     def show(self, path: str) -> None:
         """Show the annotated image in a window, with ``show``; without a display, one error is logged."""
@@ -370,6 +399,12 @@ class BasePredictor(Component):
         except UnsupportedError as error:
             self._can_show = False
             LOGGER.error("show: %s", error)
+
+
+def private_sources() -> bool:
+    """Return whether the user, not a file of the project, allows sources in private networks."""
+    allowed, where = get_settings().lookup("private_sources")
+    return bool(allowed) and where in {"user", "environment"}
 
 
 def paste_rgb(canvas: NDArray[np.uint8], im_bgr: NDArray[np.uint8], place: Fit) -> None:

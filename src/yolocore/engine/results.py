@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from yolocore.engine import bridges
 from yolocore.engine.containers import OBB, Boxes, Container, Keypoints, Masks, Probs
 from yolocore.engine.drawing import draw_boxes, draw_keypoints, draw_masks, draw_probs
 from yolocore.engine.records import summarise, text_lines
@@ -207,6 +208,59 @@ class Results:
     def to_json(self, normalize: bool = False, decimals: int = 5) -> str:
         """Return :meth:`summary` as a JSON list."""
         return json.dumps(self.summary(normalize, decimals), indent=2)
+
+    def to_sql(
+        self,
+        table_name: str = "results",
+        db_path: str | Path = "results.db",
+        normalize: bool = False,
+        decimals: int = 5,
+    ) -> str:
+        """Append :meth:`summary` to a table of an SQLite file and return the path of the file.
+
+        A row is one instance: ``path, name, class, confidence, box, track_id, segments, keypoints``; nested values
+        are JSON, absent ones NULL. File and table are made where they are missing.
+
+        Args:
+            table_name: the table.
+            db_path: the file.
+            normalize: divide coordinates by image width and height.
+            decimals: to round numbers to.
+        """
+        bridges.to_sql(self.summary(normalize, decimals), self.path, table_name, db_path)
+        return str(db_path)
+
+    # ------------------------------------------------------------------ other libraries
+
+    def to_supervision(self) -> Any:
+        """Return the predictions as objects of the package ``supervision``.
+
+        Boxes, masks and rotated boxes (corners in ``data["xyxyxyxy"]``) become ``Detections``, with track ids as
+        ``tracker_id`` and class names in ``data["class_name"]``; keypoints ``KeyPoints``; a classification
+        ``Classifications`` with the probability of every class.
+
+        Raises:
+            ImportError: supervision is not installed.
+        """
+        return bridges.to_supervision(self)
+
+    def to_coco(
+        self, image_id: int | str | None = None, categories: Mapping[int, int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the predictions as records of a COCO result file; a classification has none.
+
+        A record holds ``image_id, category_id, bbox`` (left, top, width, height in pixels) and ``score``; masks add
+        ``segmentation`` as compressed run lengths at image size, rotated boxes as a polygon; keypoints add
+        ``keypoints`` ``[x, y, score, ...]``, with score 1 where there is none.
+
+        Args:
+            image_id: number of the image in the annotations; the one that names the file (else its stem) when ``None``.
+            categories: class index to ``category_id``; the class index itself when ``None``.
+        """
+        if image_id is None:
+            stem = Path(self.path).stem
+            image_id = int(stem) if stem.isdecimal() else stem
+        return bridges.to_coco(self, image_id, categories)
 
     # ------------------------------------------------------------------ files
 

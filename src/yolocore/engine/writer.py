@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import cv2
 
@@ -42,6 +44,7 @@ class ResultWriter:
         self.folder = folder
         self.saved = 0
         self.videos: dict[str, cv2.VideoWriter] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._stems: dict[str, str] = {}
         self._taken: set[str] = set()
         self._begun: set[Path] = set()
@@ -49,7 +52,7 @@ class ResultWriter:
     def stem(self, path: str) -> str:
         """Return the name, without suffix, of everything written for the source ``path``."""
         if path not in self._stems:
-            plain = stem = Path(path).stem or "image"
+            plain = stem = plain_stem(path)
             number = 2
             while stem.casefold() in self._taken:
                 stem, number = f"{plain}{number}", number + 1
@@ -76,7 +79,7 @@ class ResultWriter:
 
     def image(self, path: str, drawn: NDArray[np.uint8]) -> Path:
         """Write an annotated image under the name of its source."""
-        suffix = Path(path).suffix.lower()
+        suffix = Path(urlsplit(path).path if "://" in path else path).suffix.lower()
         self.saved += 1
         name = self.stem(path) + (suffix if suffix in KEPT_SUFFIXES else ".jpg")
         return write_image(self.folder() / name, drawn)
@@ -85,13 +88,30 @@ class ResultWriter:
         """Write an annotated frame of the video ``path`` to ``<stem>_frames/<number>.jpg``."""
         return write_image(self.folder() / f"{self.stem(path)}_frames" / f"{number}.jpg", drawn)
 
-    def video(self, path: str, drawn: NDArray[np.uint8], fps: float) -> None:
-        """Append an annotated frame to the video that belongs to the source ``path``."""
+    def features(self, path: str, frame: int, layer: str, drawn: NDArray[np.uint8]) -> Path:
+        """Write a picture of feature maps to ``<stem>/<layer>.png``, of a frame to ``<stem>/<frame>/<layer>.png``."""
+        folder = self.folder() / self.stem(path)
+        return write_image((folder / str(frame) if frame else folder) / f"{layer}.png", drawn)
+
+    def video(self, path: str, drawn: NDArray[np.uint8], fps: float, *, together: bool = False) -> None:
+        """Append an annotated frame to the video that belongs to the source ``path``.
+
+        A frame of another size than the first is resized to it.
+
+        Args:
+            path: of the source.
+            drawn: (H, W, 3) BGR.
+            fps: frames per second, 0 if unknown.
+            together: other videos go on; otherwise those that are open are complete.
+        """
         if path not in self.videos:
-            self.close()  # the frames of another video are complete
-            self.videos[path] = self._open(path, drawn.shape[1], drawn.shape[0], fps or DEFAULT_FPS)
+            if not together:
+                self.close()
+            self._sizes[path] = (drawn.shape[1], drawn.shape[0])
+            self.videos[path] = self._open(path, *self._sizes[path], fps or DEFAULT_FPS)
             self.saved += 1
-        self.videos[path].write(drawn)
+        fits = (drawn.shape[1], drawn.shape[0]) == self._sizes[path]
+        self.videos[path].write(drawn if fits else cv2.resize(drawn, self._sizes[path]))
 
     def _open(self, path: str, width: int, height: int, fps: float) -> cv2.VideoWriter:
         for suffix, codec in CODECS:
@@ -108,3 +128,12 @@ class ResultWriter:
         for writer in self.videos.values():
             writer.release()
         self.videos.clear()
+
+
+def plain_stem(path: str) -> str:
+    """Return the name without suffix of a file, or of what an address names, safe for a file name."""
+    if "://" not in path:
+        return Path(path).stem or "image"
+    parts = urlsplit(path)
+    name = Path(parts.path).stem or parts.hostname or "stream"
+    return re.sub(r"[^\w.-]+", "_", name)

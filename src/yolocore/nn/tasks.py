@@ -124,6 +124,11 @@ class BaseModel(nn.Module):
         outputs = self._run(x, max(wanted) + 1, set(wanted))
         return torch.cat([outputs[i].mean((2, 3)) for i in wanted], 1)
 
+    def feature_maps(self, x: Tensor) -> dict[int, Tensor]:
+        """Return the outputs (B, C, h, w) of all layers before the head, by index, for images (B, C, H, W)."""
+        outputs = self._run(x, len(self.model) - 1, set(range(len(self.model) - 1)))
+        return {i: x for i, x in enumerate(outputs) if isinstance(x, torch.Tensor) and x.ndim == 4}
+
     def _run(self, x: Any, count: int, keep: set[int] | None = None) -> list[Any]:
         """Run the first ``count`` layers; return the outputs, None for those that nobody needs any more."""
         outputs: list[Any] = []

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from yolocore.testing.network import NetworkBlocker
     from yolocore.testing.ranks import alone
     from yolocore.testing.recorder import HookRecorder
+    from yolocore.testing.short import two_epochs, weights_digest
 
 __all__ = [
     "HookRecorder",
@@ -68,6 +69,8 @@ __all__ = [
     "tiny_pose_model",
     "tiny_segment_dataset",
     "tiny_segment_model",
+    "two_epochs",
+    "weights_digest",
 ]
 
 _HOMES = {
@@ -78,6 +81,8 @@ _HOMES = {
     "install_fake": "installation",
     "make_tiny_dataset": "datasets",
     "tiny_model": "datasets",
+    "two_epochs": "short",
+    "weights_digest": "short",
 }
 
 

@@ -47,6 +47,19 @@ def highest_first(corners: NDArray[Any]) -> NDArray[Any]:
     return np.roll(corners, -first, axis=0)
 
 
+def _least_hidden(places: Sequence[NDArray[np.int64]], taken: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first of ``places`` (xyxy) that shares no pixel with ``taken`` (K, 4), else the one that shares least."""
+    best, least = places[0], math.inf
+    for place in places:
+        sides = np.minimum(place[2:], taken[:, 2:]) - np.maximum(place[:2], taken[:, :2]) + 1  # (K, 2)
+        shared = float(sides.clip(0).prod(1).sum())
+        if shared < least:
+            best, least = place, shared
+        if not shared:
+            break
+    return best
+
+
 def _colour(colour: Sequence[float]) -> Colour:
     c = [int(v) for v in colour]
     return (c[0], c[1], c[2])
@@ -126,30 +139,72 @@ class Annotator:
             txt_color: of the text, unless it could not be read on ``color``.
             rotated: the box is given by its corners.
         """
+        corners = self._outline(box, _colour(color), rotated)
+        if label:
+            self._tag(label, self._patches(label, corners)[0], _colour(color), _colour(txt_color))
+
+    def box_labels(
+        self,
+        boxes: Sequence[Any],
+        labels: Sequence[str],
+        colors: Sequence[Sequence[float]],
+        txt_color: Sequence[float] = (255, 255, 255),
+    ) -> None:
+        """Draw boxes, then their labels beside one another where there is room; of two, the first lies on top.
+
+        Args:
+            boxes: N boxes as for :meth:`box_label`.
+            labels: N texts, empty ones for boxes without.
+            colors: N colours of boxes and patches.
+            txt_color: as for :meth:`box_label`.
+        """
+        inks = [_colour(c) for c in colors]
+        order = range(len(inks) - 1, -1, -1)
+        corners = {i: self._outline(boxes[i], inks[i]) for i in order}
+        patches: dict[int, NDArray[np.int64]] = {}
+        for i in range(len(inks)):
+            if labels[i]:
+                taken = np.array([*patches.values()]).reshape(-1, 4)
+                patches[i] = _least_hidden(self._patches(labels[i], corners[i]), taken)
+        for i in order:
+            if i in patches:
+                self._tag(labels[i], patches[i], inks[i], _colour(txt_color))
+
+    def _outline(self, box: Any, colour: Colour, rotated: bool = False) -> NDArray[np.int64]:
+        """Draw a box and return the corner (2,) its label belongs to and the upright box (4,) around it, as (6,)."""
         points = as_numpy(box).astype(np.float64)
-        colour = _colour(color)
         if rotated or points.shape == (4, 2):
             corners = points.reshape(4, 2).round().astype(np.int32)
             cv2.polylines(self.im, [corners], True, colour, self.lw, cv2.LINE_AA)
-            x, y = corners[0]
-        else:
-            x, y, right, bottom = points.reshape(-1)[:4].round().astype(int).tolist()
-            cv2.rectangle(self.im, (x, y), (right, bottom), colour, self.lw, cv2.LINE_AA)
-        if label:
-            self._tag(label, int(x), int(y), colour, _colour(txt_color))
+            return np.concatenate([corners[0], corners.min(0), corners.max(0)]).astype(np.int64)
+        x, y, right, bottom = points.reshape(-1)[:4].round().astype(int).tolist()
+        cv2.rectangle(self.im, (x, y), (right, bottom), colour, self.lw, cv2.LINE_AA)
+        return np.array([x, y, x, y, right, bottom])
 
-    def _tag(self, label: str, x: int, y: int, colour: Colour, txt: Colour) -> None:
-        """Write ``label`` on a patch that ends at the height ``y``, or begins there, within the image."""
-        pen = self._pen_for(label)
-        w, h = pen.measure(label)
-        pad = max(round(h * 0.22), 2)
+    def _patches(self, label: str, corners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return where a label may lie, xyxy with both ends included, within the image, the best place first."""
+        w, h = self._pen_for(label).measure(label)
+        width, height = w + 2 * self._padding(h), h + self._padding(h)
         half = self.lw // 2
-        width, height = w + 2 * pad, h + pad
-        left = max(min(x - half, self.im.shape[1] - width), 0)
-        top = y - height + half if y - height + half >= 0 else y - half
-        top = max(min(top, self.im.shape[0] - height), 0)
-        self.rectangle((left, top, left + width - 1, top + height - 1), fill=colour)
-        pen.write(self.im, label, left + pad, top + pad // 2, readable(txt, colour))
+        x, y, x1, y1, x2, y2 = corners.tolist()
+        above = y - height + half if y - height + half >= 0 else y - half
+        right = x2 - width + half + 1
+        places = [(x - half, above), (right, y1 - height + half), (x1 - half, y2 - half), (right, y2 - half)]
+        places += [(x1 - half, y1 - half), (x1 - half, y2 - height + half)]
+        room = self.im.shape[1] - width, self.im.shape[0] - height
+        inside = [(max(min(left, room[0]), 0), max(min(top, room[1]), 0)) for left, top in places]
+        return [np.array([left, top, left + width - 1, top + height - 1]) for left, top in inside]
+
+    @staticmethod
+    def _padding(height: int) -> int:
+        return max(round(height * 0.22), 2)
+
+    def _tag(self, label: str, patch: NDArray[np.int64], colour: Colour, txt: Colour) -> None:
+        """Write ``label`` on a patch (xyxy)."""
+        pen = self._pen_for(label)
+        pad = self._padding(pen.measure(label)[1])
+        self.rectangle(patch, fill=colour)
+        pen.write(self.im, label, int(patch[0]) + pad, int(patch[1]) + pad // 2, readable(txt, colour))
 
     def circle_label(
         self,

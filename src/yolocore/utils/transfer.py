@@ -229,7 +229,7 @@ class Client:
             raise ConfigError(f"assets_url={self.base!r} leads to {url!r}, which is not encrypted; refused")
         if parts.hostname == own.hostname and self.private:
             return
-        if _is_private(parts.hostname or "", parts.port or 443):
+        if is_private(parts.hostname or "", parts.port or 443):
             raise ConfigError(
                 f"assets_url={self.base!r} leads to {parts.hostname}, in a private network; refused. A server of your "
                 "own is allowed by 'yolo settings assets_url=...' or YOLOCORE_ASSETS_URL, not by a project's file"
@@ -263,7 +263,7 @@ def _extent(answer: Any, start: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _is_private(host: str, port: int) -> bool:
+def is_private(host: str, port: int) -> bool:
     """Tell whether a host name stands for an address that is not on the public internet."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}

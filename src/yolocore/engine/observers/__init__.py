@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yolocore.engine.observers.csv import CsvObserver
 from yolocore.engine.observers.events import EventsObserver
+from yolocore.engine.observers.html_report import HtmlReportObserver
 from yolocore.engine.observers.plots import PlotsObserver
 from yolocore.engine.observers.progress import ProgressObserver
 from yolocore.engine.observers.summary import SummaryObserver
@@ -13,6 +14,7 @@ TRAINING = (
     ("plots", PlotsObserver),
     ("progress", ProgressObserver),
     ("summary", SummaryObserver),
+    ("report", HtmlReportObserver),
     ("events", EventsObserver),
 )
 OBSERVERS: dict[str, tuple[tuple[str, type], ...]] = {

@@ -18,8 +18,7 @@ class AnchorGrid:
     """Remembers the locations of the last input size, dtype and device."""
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._grid: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[object, tuple[Tensor, Tensor]] | None = None  # in one piece: threads share a network
 
     def __call__(self, feats: Sequence[Tensor], strides: Tensor) -> tuple[Tensor, Tensor]:
         """Return locations (A, 2) in cells and strides (A, 1) in pixels of feature maps (B, C, H, W).
@@ -32,8 +31,9 @@ class AnchorGrid:
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or first.is_meta:  # nothing worth remembering
             return make_anchors(shapes, strides.to(dtype), dtype=dtype, device=first.device)
         key = (*shapes, dtype, first.device)
-        if self._grid is None or key != self._key:
+        last = self._last
+        if last is None or key != last[0]:
             with torch.inference_mode(False):  # what prediction leaves here, training must be able to use
                 grid = make_anchors(shapes, strides.tolist(), dtype=dtype, device=first.device)
-            self._key, self._grid = key, grid
-        return self._grid
+            last = self._last = key, grid
+        return last[1]

@@ -216,9 +216,9 @@ class V10Detect(Detect):
 
 
 def _largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the ``count`` largest values of each row (B, N) and their places, all of them when N is smaller."""
-    if torch.jit.is_tracing():  # a size is no number there, and slicing takes what there is
-        values, places = x.sort(1, descending=True)
-        return values[:, :count], places[:, :count]
-    values, places = x.topk(min(count, x.shape[1]), 1)
-    return values, places
+    """Return the ``count`` largest values of each row (B, N) and their places, all of them when N is smaller.
+
+    Sorted, because a traced network can slice by a number but not bound that of ``topk`` by a size.
+    """
+    values, places = x.sort(dim=1, descending=True)
+    return values[:, :count], places[:, :count]

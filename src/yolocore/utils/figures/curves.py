@@ -81,11 +81,11 @@ def _draw_classes(axes: Axes, x: NDArray[Any], y: NDArray[Any], labels: Sequence
     few = len(y) <= FEW_CLASSES
     for i, row in enumerate(y):
         if few:
-            axes.plot(x, row, color=PALETTE[i], label=labels[i], linewidth=1.3)
+            axes.plot(x, row, color=PALETTE[i], label=labels[i], linewidth=1.3, zorder=3)
         else:
             axes.plot(x, row, color=FAINT, linewidth=0.6, alpha=0.6)
 
 
 def _draw_mean(axes: Axes, x: NDArray[Any], mean: NDArray[Any], label: str) -> None:
-    """Draw the mean over the classes on top of them."""
-    axes.plot(x, mean, color=INK, linewidth=2.6, label=label)
+    """Draw the mean over the classes, wide, so that named classes stay visible on it."""
+    axes.plot(x, mean, color=INK, linewidth=3.2, label=label, zorder=2.5)

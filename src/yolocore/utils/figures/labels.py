@@ -53,13 +53,14 @@ def _plot_counts(axes: Axes, counts: NDArray[Any], names: Mapping[int, str]) -> 
     """Draw the number of objects of every class."""
     n = len(counts)
     dress(axes, f"Objects per class ({int(counts.sum())} in all)", "", "objects")
-    axes.bar(range(n), counts, color=PALETTE[0], width=0.8)
+    few = n <= len(PALETTE)  # then the colours are those of the outlines
+    axes.bar(range(n), counts, color=PALETTE[:n] if few else PALETTE[0], width=0.8)
     axes.grid(visible=False, axis="x")
     axes.margins(x=0.01)
     whole_numbers(axes.yaxis)
     if n <= WITH_NAMES:
         size = float(np.clip(330 / max(n, 1), 4, SMALL))
-        axes.set_xticks(range(n), [str(names.get(i, i)) for i in range(n)], rotation=90, fontsize=size)
+        axes.set_xticks(range(n), [str(names.get(i, i)) for i in range(n)], rotation=0 if few else 90, fontsize=size)
 
 
 def _plot_outlines(axes: Axes, cls: NDArray[Any], boxes: NDArray[Any]) -> None:
@@ -76,9 +77,10 @@ def _plot_outlines(axes: Axes, cls: NDArray[Any], boxes: NDArray[Any]) -> None:
 
 
 def _plot_density(axes: Axes, points: NDArray[Any], title: str, x: str, y: str) -> None:
-    """Draw how many boxes lie in every one of 50 × 50 cells, on a logarithmic scale."""
+    """Draw how many boxes lie in every cell of a grid, on a logarithmic scale; more boxes have smaller cells."""
     dress(axes, title, f"{x} / image width", f"{y} / image height")
-    counts, x_edges, y_edges = np.histogram2d(points[:, 0], points[:, 1], bins=50, range=UNIT)
+    bins = int(np.clip(len(points) ** 0.5 * 1.5, 12, 60))
+    counts, x_edges, y_edges = np.histogram2d(points[:, 0], points[:, 1], bins=bins, range=UNIT)
     top = max(float(counts.max()), 2.0)
     shown = np.where(counts > 0, counts, np.nan).T
     axes.pcolormesh(x_edges, y_edges, shown, cmap=AREA_MAP, norm="log", vmin=0.3, vmax=top)  # one is visible

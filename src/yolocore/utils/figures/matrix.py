@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolocore.utils.figures.style import AREA_MAP, INK, MEDIUM, dress, new_figure, save_figure
+from yolocore.utils.figures.style import AREA_MAP, GRID, INK, MEDIUM, dress, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WITH_VALUES = 30  # numbers are written into the cells up to this many classes
 WITH_NAMES = 120
+FEW, UPRIGHT = 12, 60  # classes whose names are not turned on end; letters in a row that fit beside one another
 DARK = 0.6  # above this share of the colour scale text is white
 
 
@@ -39,7 +40,8 @@ def plot_confusion_matrix(
     image = axes.imshow(
         np.where(matrix > 0, matrix, np.nan), cmap=AREA_MAP, norm=scale[0], vmin=scale[1], vmax=scale[2]
     )
-    figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=MEDIUM)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format="{x:g}").ax
+    bar.tick_params(labelsize=MEDIUM, which="both")
     kind = "share of every true class" if normalized else "counts"
     dress(axes, f"Confusion matrix, {kind}", "True", "Predicted")
     axes.grid(visible=False)
@@ -47,8 +49,13 @@ def plot_confusion_matrix(
         _write_values(axes, matrix, image.norm, "{:.2f}" if normalized else "{:.0f}")
     size = float(np.clip(520 / n, 4.5, MEDIUM))
     ticks, names = (range(n), labels) if n <= WITH_NAMES else ((), ())
-    axes.set_xticks(ticks, names, rotation=90, fontsize=size)
+    turn = (0 if max(map(len, labels)) * n <= UPRIGHT else 40) if n <= FEW else 90
+    axes.set_xticks(ticks, names, rotation=turn, fontsize=size, ha="right" if turn == 40 else "center")
     axes.set_yticks(ticks, names, fontsize=size)
+    if n <= WITH_VALUES:
+        edges = np.arange(n + 1) - 0.5
+        axes.vlines(edges, -0.5, n - 0.5, colors=GRID, linewidth=0.6)
+        axes.hlines(edges, -0.5, n - 0.5, colors=GRID, linewidth=0.6)
     return save_figure(figure, path)
 
 

@@ -159,10 +159,10 @@ def _draw(annotator: Annotator, drawn: Drawn, scale: tuple[float, float], names:
         return
     if drawn.masks is not None:
         annotator.masks(drawn.masks[shown], list(inks.values()), TINT)
-    for i, ink in inks.items():
-        outline = _outline(drawn.boxes[i], scale)
-        large = np.ptp(outline.reshape(-1, 2), axis=0).max() >= SMALL
-        annotator.box_label(outline, tags[i] if large or len(inks) <= CROWD else "", color=ink)
+    outlines = [_outline(drawn.boxes[i], scale) for i in inks]
+    large = [np.ptp(outline.reshape(-1, 2), axis=0).max() >= SMALL for outline in outlines]
+    words = [tag if wide or len(inks) <= CROWD else "" for tag, wide in zip(tags.values(), large, strict=True)]
+    annotator.box_labels(outlines, words, list(inks.values()))
     if drawn.keypoints is not None:
         factor = np.ones(drawn.keypoints.shape[2])
         factor[:2] = scale

@@ -21,8 +21,9 @@ from yolocore.utils.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 ACROSS = 4
@@ -60,36 +61,63 @@ def plot_results(csv_path: str | Path, path: str | Path | None = None) -> Path:
     """
     columns = read_results(csv_path)
     rows = len(next(iter(columns.values())))
-    epochs = columns.pop("epoch", np.arange(1.0, rows + 1))
-    columns.pop("time", None)
-    panels = _panels(name for name in columns if not np.isnan(columns[name]).all())
-    across = min(ACROSS, max(len(panels), 1))
-    down = max(-(-len(panels) // across), 1)
+    epochs = columns.get("epoch", np.arange(1.0, rows + 1))
+    shown = panels(columns)
+    across = min(ACROSS, max(len(shown), 1))
+    down = max(-(-len(shown) // across), 1)
     figure = new_figure(3.4 * across, 2.7 * down)
     marker = "o" if rows <= WITH_MARKERS else ""
-    for place, (title, lines) in enumerate(panels.items(), start=1):
+    for place, (title, lines) in enumerate(shown.items(), start=1):
         axes = figure.add_subplot(down, across, place)
         dress(axes, title)
         for color, (label, name) in zip(PALETTE, lines.items(), strict=False):
             known = ~np.isnan(columns[name])
             x, y = epochs[known], columns[name][known]
-            axes.plot(x, y, color=color, label=label, linewidth=1.6, marker=marker, markersize=2.5)
+            axes.plot(x, y, color=color, label=label, linewidth=1.6, marker=marker, markersize=2.5, clip_on=False)
         if len(lines) > 1:
             axes.legend(fontsize=SMALL, frameon=False)
+        if all(name.startswith("metrics/") for name in lines.values()):
+            _from_zero(axes)
+        if rows == 1:
+            axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
         whole_numbers(axes.xaxis)
     figure.supxlabel("epoch", fontsize=MEDIUM, color=INK)
     return save_figure(figure, path or Path(csv_path).with_suffix(".png"))
 
 
-def _panels(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return title → line label → column; both values of a loss share a panel, so do the learning rates."""
-    panels: dict[str, dict[str, str]] = {}
-    for name in names:
+def _from_zero(axes: Axes) -> None:
+    """Begin the axis of shares at zero; curves that never leave it get the whole range."""
+    top = axes.get_ylim()[1]
+    low, high = axes.dataLim.intervaly
+    if low >= 0:
+        axes.set_ylim(0, top if high > 0 else 1)
+
+
+def panels(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, str]]:
+    """Return title → line label → column of the curves of a ``results.csv``.
+
+    Both values of a loss share a panel, so do the learning rates, equal ones as a single line. ``epoch``, ``time``
+    and columns without a number have no panel.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, values in columns.items():
+        if name in {"epoch", "time"} or np.isnan(values).all():
+            continue
         kind, _, rest = name.partition("/")
         if kind in {"train", "val"}:
-            panels.setdefault(rest, {})[kind] = name
+            found.setdefault(rest, {})[kind] = name
         elif kind == "lr":
-            panels.setdefault("learning rate", {})[rest] = name
+            _join_equal(found.setdefault("learning rate", {}), rest, name, columns)
         else:
-            panels.setdefault(rest if kind == "metrics" else name, {})[name] = name
-    return panels
+            found.setdefault(rest if kind == "metrics" else name, {})[name] = name
+    return found
+
+
+def _join_equal(lines: dict[str, str], label: str, name: str, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    """Add a line, or its label to that of a line with the same values, which would hide it."""
+    for other, column in lines.items():
+        if np.array_equal(columns[column], columns[name], equal_nan=True):
+            del lines[other]
+            lines[f"{other}, {label}"] = column
+            return
+    lines[label] = name

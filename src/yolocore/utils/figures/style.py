@@ -56,4 +56,4 @@ def whole_numbers(axis: Axis, ticks: int = 6) -> None:
     """Put at most ``ticks`` marks on ``axis``, at integers only."""
     from matplotlib.ticker import MaxNLocator  # see new_figure
 
-    axis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
+    axis.set_major_locator(MaxNLocator(integer=True, nbins=ticks, steps=(1, 2, 5, 10)))

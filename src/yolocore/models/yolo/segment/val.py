@@ -10,10 +10,11 @@ import torch
 from yolocore.engine.results import Masks
 from yolocore.kernels.masks import assemble_masks, assemble_native_masks
 from yolocore.models.yolo.detect.val import DetectionValidator
-from yolocore.models.yolo.segment.outputs import FoundMasks, MaskTruth, encode_mask
+from yolocore.models.yolo.segment.outputs import FoundMasks, MaskTruth
 from yolocore.nn.tasks import SegmentationModel
 from yolocore.utils.figures import Drawn, batch_labels
 from yolocore.utils.metrics import SegmentMetrics, mask_iou
+from yolocore.utils.rle import encode_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,0 +1,209 @@
+"""Images and videos behind web addresses: fetched within limits, never from where they should not come."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin, urlsplit
+
+from yolocore.data.images import IMG_FORMATS, VID_FORMATS, ImageFault
+from yolocore.errors import ConfigError
+from yolocore.utils.transfer import is_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNK: Final = 1 << 18
+REDIRECTS: Final = 5
+SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtmp": 1935}
+STREAM_SUFFIXES: Final = frozenset({"m3u8", "mjpg", "mjpeg"})
+USER: Final = re.compile(r"(?<=://)[^/@]*@")
+
+
+@dataclass(frozen=True)
+class Web:
+    """How far web addresses may be followed.
+
+    Attributes:
+        private: whether they may lie in a loopback, link-local or private network; a redirection from a public
+            address into one never may.
+        max_image_bytes: of an image.
+        max_video_bytes: of a video.
+        read_seconds: wait at most so long for the next bytes.
+        total_seconds: give a file up after so long.
+    """
+
+    private: bool = False
+    max_image_bytes: int = 256 << 20
+    max_video_bytes: int = 4 << 30
+    read_seconds: float = 30.0
+    total_seconds: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Something behind an address, or a webcam.
+
+    Attributes:
+        address: of it, or the number of the webcam.
+        kind: ``image``, ``video`` or ``stream``.
+    """
+
+    address: str | int
+    kind: str
+
+    def __str__(self) -> str:
+        """Return the address without name and password."""
+        return without_user(str(self.address))
+
+
+def is_address(source: Any) -> bool:
+    """Tell whether a source is a text such as ``https://...`` or ``rtsp://...``."""
+    return isinstance(source, str) and SCHEME.match(source) is not None
+
+
+def without_user(address: str) -> str:
+    """Return an address without name and password, for logs and results."""
+    return USER.sub("", address)
+
+
+def check_address(address: str, private: bool) -> None:
+    """Refuse an address in a private network, unless ``private``.
+
+    Raises:
+        ConfigError: the address has no host, or one that is not on the public internet.
+    """
+    parts = urlsplit(address)
+    if not parts.hostname:
+        raise ConfigError(f"source={without_user(address)!r}: the address names no host")
+    if not private and is_private(parts.hostname, parts.port or PORTS.get(parts.scheme.lower(), 443)):
+        raise ConfigError(
+            f"source={without_user(address)!r} lies in a private network; that is off unless you allow it: "
+            "'yolo settings private_sources=True' or YOLOCORE_PRIVATE_SOURCES=True"
+        )
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Hands a redirection back as an error, so that each address is checked before it is asked."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+
+
+def open_address(address: str, web: Web) -> Any:
+    """Ask a web server and return its answer, a file whose ``url`` is where the redirections ended.
+
+    Raises:
+        ConfigError: it lies, or leads, where it should not.
+        ImageFault: the server cannot be reached or refuses.
+    """
+    opener = urllib.request.build_opener(_NoRedirects())
+    name, url = without_user(address), address
+    for _ in range(REDIRECTS + 1):
+        own = urlsplit(url).hostname == urlsplit(address).hostname
+        check_address(url, web.private and own)
+        if urlsplit(url).scheme.lower() not in {"http", "https"}:
+            raise ConfigError(f"source={name!r} leads to {without_user(url)!r}, which is no web address; refused")
+        request = urllib.request.Request(url, headers={"User-Agent": "yolocore"})  # noqa: S310 (checked above)
+        try:
+            return opener.open(request, timeout=web.read_seconds)
+        except urllib.error.HTTPError as error:
+            onward = error.headers.get("Location")
+            error.close()
+            if error.code not in {301, 302, 303, 307, 308} or not onward:
+                raise ImageFault(name, "the server refuses", f"{error.code} {error.reason}") from error
+            url = urljoin(url, onward)
+        except (OSError, HTTPException) as error:
+            raise ImageFault(name, "the server cannot be reached", str(getattr(error, "reason", error))) from error
+    raise ImageFault(name, "the server cannot be reached", f"more than {REDIRECTS} redirections")
+
+
+def fetch_bytes(address: str, web: Web) -> bytes:
+    """Return the bytes of an image behind an address.
+
+    Raises:
+        ConfigError, ImageFault: see :func:`open_address`; or it is too large, too slow or cut.
+    """
+    return b"".join(_chunks(address, web, web.max_image_bytes))
+
+
+def fetch_file(address: str, file: Path, web: Web) -> None:
+    """Write the video behind an address to ``file``; errors as for :func:`fetch_bytes`."""
+    with file.open("wb") as target:
+        for chunk in _chunks(address, web, web.max_video_bytes):
+            target.write(chunk)
+
+
+def _chunks(address: str, web: Web, most: int) -> Any:
+    name, size, deadline = without_user(address), 0, time.monotonic() + web.total_seconds
+    with open_address(address, web) as answer:
+        announced = answer.headers.get("Content-Length") or ""
+        while True:
+            try:
+                chunk = answer.read(CHUNK)
+            except (OSError, HTTPException) as error:
+                raise ImageFault(name, "the connection ended early", str(error)) from error
+            size += len(chunk)
+            if size > most:
+                raise ImageFault(name, "the file is too large", f"more than {most} bytes")
+            if time.monotonic() > deadline:
+                raise ImageFault(name, "the server is too slow", f"not complete after {web.total_seconds:.0f} s")
+            if not chunk:
+                break
+            yield chunk
+    if announced.isdigit() and size < int(announced):
+        raise ImageFault(name, "the connection ended early", f"{size} of {announced} bytes")
+
+
+def suffix_of(address: str) -> str:
+    """Return the suffix of the file an address names: lower case, without a dot."""
+    return PurePosixPath(urlsplit(address).path).suffix[1:].lower()
+
+
+def look_up(address: str, web: Web) -> Remote:
+    """Find out what is behind an address: from the suffix, else from what the server says it sends.
+
+    Raises:
+        ConfigError: it lies, or leads, where it should not; or it is a page, which has no frames.
+        ImageFault: the server cannot be reached or refuses.
+    """
+    parts = urlsplit(address)
+    check_address(address, web.private)
+    if parts.scheme.lower() not in {"http", "https"}:
+        return Remote(address, "stream")
+    suffix = suffix_of(address)
+    if suffix in IMG_FORMATS | VID_FORMATS:
+        return Remote(address, "image" if suffix in IMG_FORMATS else "video")
+    if suffix in STREAM_SUFFIXES:
+        return Remote(address, "stream")
+    with open_address(address, web) as answer:
+        content = answer.headers.get_content_maintype()
+        page = answer.headers.get_content_type() in {"text/html", "application/xhtml+xml"}
+        sized = answer.headers.get("Content-Length") is not None
+    if page:
+        raise ConfigError(
+            f"source={without_user(address)!r} is a web page; give the address of the image, video or stream itself"
+        )
+    if content == "image":
+        return Remote(address, "image")
+    return Remote(address, "video" if content == "video" and sized else "stream")
+
+
+def stream_address(address: str, web: Web) -> str:
+    """Return where to connect for a live stream: checked, and for web servers behind all redirections.
+
+    Raises:
+        ConfigError, ImageFault: see :func:`open_address`.
+    """
+    check_address(address, web.private)
+    if urlsplit(address).scheme.lower() not in {"http", "https"}:
+        return address
+    with open_address(address, web) as answer:
+        return str(answer.url)
