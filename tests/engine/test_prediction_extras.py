@@ -16,7 +16,7 @@ from PIL import Image
 
 from yolocore import YOLO
 from yolocore.engine.layers import draw_maps
-from yolocore.engine.test_time import VIEWS, augmented
+from yolocore.engine.tta import VIEWS, augmented
 from yolocore.errors import ConfigError, ModelError, UnsupportedError
 from yolocore.models.yolo.detect.predict import DetectionPredictor
 from yolocore.nn.backends import load_backend

@@ -127,16 +127,16 @@ def test_fake_ranks_take_their_variables_back() -> None:
 
 
 def test_a_fake_installation_lasts_for_one_test(fake_installation) -> None:
-    folder = fake_installation("bell", "class Plugin:\n    def on_train_end(self, trainer): ...\n", version="2.0")
-    (found,) = [candidate for candidate in candidates() if candidate.name == "bell"]
-    assert found.origin == "yolocore-bell 2.0"
-    assert found.entry_point.load().__module__ == "yolocore_bell"
+    folder = fake_installation("gong", "class Plugin:\n    def on_train_end(self, trainer): ...\n", version="2.0")
+    (found,) = [candidate for candidate in candidates() if candidate.name == "gong"]
+    assert found.origin == "yolocore-gong 2.0"
+    assert found.entry_point.load().__module__ == "yolocore_gong"
     assert folder.is_dir()
 
 
 def test_a_fake_installation_is_gone() -> None:
-    assert "bell" not in [candidate.name for candidate in candidates()]
-    assert "yolocore_bell" not in sys.modules
+    assert "gong" not in [candidate.name for candidate in candidates()]
+    assert "yolocore_gong" not in sys.modules
 
 
 class Holder:

@@ -19,8 +19,8 @@ from yolocore.engine.component import Component
 from yolocore.engine.layers import draw_maps, embeddings, feature_maps
 from yolocore.engine.loading import open_model
 from yolocore.engine.results import Results
-from yolocore.engine.test_time import augmented
 from yolocore.engine.tracking import Tracking
+from yolocore.engine.tta import augmented
 from yolocore.engine.writer import ResultWriter
 from yolocore.errors import ConfigError, UnsupportedError
 from yolocore.hooks import Context
