@@ -56,6 +56,7 @@ def build_wheels(session: nox.Session, *names: str) -> list[str]:
 def install_wheels(session: nox.Session, *names: str) -> None:
     """Install the core and the distributions ``names`` from wheels, at the versions of plugins/constraints.txt."""
     keep_bytecode(session)
+    session.env["OMP_NUM_THREADS"] = "1"  # weights are compared between processes, bit by bit
     fresh = [option for name in ("yolocore", *names) for option in ("--reinstall-package", name)]
     session.install("-c", "plugins/constraints.txt", *fresh, *build_wheels(session, *names))
 
