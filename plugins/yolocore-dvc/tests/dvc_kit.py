@@ -22,8 +22,10 @@ def git_repository(folder: Path) -> None:
     """Make the working directory a repository with one commit."""
     (folder / "committed").write_text("x")
     git("init", "-q")
+    git("config", "user.name", "me")  # DVC commits, too
+    git("config", "user.email", "me@here")
     git("add", "committed")
-    git("-c", "user.name=me", "-c", "user.email=me@here", "commit", "-qm", "first")
+    git("commit", "-qm", "first")
 
 
 def git(*words: str) -> str:
