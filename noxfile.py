@@ -46,7 +46,7 @@ def tests(session: nox.Session) -> None:
 
 def build_wheels(session: nox.Session, *names: str) -> list[str]:
     """Build the core and the distributions ``names`` of plugins/ as wheels; return how to install them, for tests."""
-    target = Path(session.create_tmp()) / "wheels"
+    target = Path(session.virtualenv.location) / "wheels"
     shutil.rmtree(target, ignore_errors=True)
     for folder in (".", *(f"plugins/{name}" for name in names)):
         session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(target), folder, external=True)
