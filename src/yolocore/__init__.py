@@ -17,10 +17,11 @@ from yolocore._version import __version__
 if TYPE_CHECKING:
     from yolocore.hooks import hookimpl
     from yolocore.models.facade import YOLO
+    from yolocore.tools.explorer import Explorer
 
-__all__ = ["YOLO", "__version__", "hookimpl", "settings"]
+__all__ = ["YOLO", "Explorer", "__version__", "hookimpl", "settings"]
 
-_HOMES = {"YOLO": "yolocore.models.facade", "hookimpl": "yolocore.hooks"}
+_HOMES = {"YOLO": "yolocore.models.facade", "Explorer": "yolocore.tools.explorer", "hookimpl": "yolocore.hooks"}
 
 
 def __getattr__(name: str) -> Any:

@@ -65,6 +65,18 @@ class ExportError(YolocoreError, RuntimeError):
     """An artefact could not be written."""
 
 
+class BenchmarkError(YolocoreError, RuntimeError):
+    """A format scores below what was asked for.
+
+    Attributes:
+        table: what would have been returned.
+    """
+
+    def __init__(self, message: str, table: object = None) -> None:
+        super().__init__(message)
+        self.table = table
+
+
 class NonFiniteLossError(YolocoreError, FloatingPointError):
     """The training loss became NaN or infinite."""
 

@@ -161,7 +161,7 @@ def dataset(here: Path) -> Path:
 def test_check_reports_faults(capsys: pytest.CaptureFixture[str], dataset: Path) -> None:
     text = run(capsys, "check data=set.yaml", 1)
     assert "1.txt:2: " in text
-    assert "usable, 1 faults" in text
+    assert "usable, 1 fault\n" in text
     assert ["train", "2", "2", "0", "0", "0", "1"] in [line.split() for line in text.splitlines()]
     record = json.loads(run(capsys, "check set.yaml --json", 1))
     assert (record["usable"], record["faults"], record["splits"]["train"]["images"]) == (True, 1, 2)

@@ -30,7 +30,7 @@ def make_config(mode: str, *args: Any, **kwargs: Any) -> Config:
         ("predict", {"conf": 0.25, "iou": 0.7, "half": False, "batch": 1, "save": False, "imgsz": 640}),
         ("track", {"conf": 0.1, "iou": 0.7, "half": False, "batch": 1, "save": False, "imgsz": 640}),
         ("export", {"conf": 0.25, "iou": 0.7, "half": False, "batch": 1, "save": True, "imgsz": 640}),
-        ("benchmark", {"conf": 0.001, "iou": 0.6, "half": False, "batch": 16, "save": True, "imgsz": 160}),
+        ("benchmark", {"conf": 0.001, "iou": 0.6, "half": False, "batch": 1, "save": True, "imgsz": 160}),
     ],
 )
 def test_defaults_of_a_mode(mode: str, expected: dict[str, object]) -> None:

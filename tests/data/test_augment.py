@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from augment_args import Args
 
 from yolocore.data.augment.affine import draw, gain_range, is_identity, keepable, warp_canvas, warp_instances
 from yolocore.data.augment.color import random_hsv
@@ -23,27 +24,6 @@ from yolocore.utils.instance import Instances, Polygons
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)]
 SIZE = 128
 Shapes = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Args:
-    """The arguments of the pipeline, everything off."""
-
-    mosaic: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    copy_paste: float = 0.0
-    copy_paste_mode: str = "flip"
-    hsv_h: float = 0.0
-    hsv_s: float = 0.0
-    hsv_v: float = 0.0
-    flipud: float = 0.0
-    fliplr: float = 0.0
-    degrees: float = 0.0
-    translate: float = 0.0
-    scale: float | tuple[float, float] = 0.0
-    shear: float = 0.0
-    perspective: float = 0.0
 
 
 class Pictures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -86,7 +87,10 @@ def test_documented_rows(tmp_path, change, options, expected):
         ({"image_id": 7}, {}, "image_id 7 is not the id"),
         ({"image_id": None}, {}, "annotation number 2: has no 'image_id'"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, {"use_segments": True}, "an odd number of polygon coordinates"),
-        ({"segmentation": {"size": [9, 9], "counts": [80]}}, {"use_segments": True}, "add up to 80"),
+        ({"segmentation": {"size": [100, 200], "counts": [80]}}, {"use_segments": True}, "add up to 80"),
+        ({"segmentation": {"size": [9, 9], "counts": [81]}}, {"use_segments": True}, r"the image is \[100, 200\]"),
+        ({"segmentation": {"size": [100, 200], "counts": "o" * 99 + "0"}}, {"use_segments": True}, "beyond any image"),
+        ({"segmentation": {"size": [100, 200], "counts": [10**4299] * 20}}, {"use_segments": True}, "a run length is"),
         ({"keypoints": [1, 2]}, {"use_keypoints": True}, "2 numbers in 'keypoints'"),
     ],
 )
@@ -184,6 +188,21 @@ def test_a_joined_outline_covers_its_parts():
     assert bridges.sum() < 100  # lines one pixel wide, over gaps of 30 and 40
     x, y = joined.T
     assert abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 == pytest.approx(400 + 900 + 324)
+
+
+def test_very_many_points_are_joined_in_bounded_memory_and_time():
+    angle = np.linspace(0, 2 * np.pi, 30_000, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) * 40
+    tiny = np.array([(0, 0), (1, 0), (1, 1)], float)
+    rows = [tiny + np.array([100 + 2 * (i % 20), 2 * (i // 20)]) for i in range(400)]
+    tracemalloc.start()
+    joined = join_outlines([circle + 50, circle + np.array([50, 150]), *rows])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6  # all pairs of the two circles alone are 7 GB
+    assert len(joined) == 60_000 + 3 * 400 + 2 * 401
+    x, y = (joined - joined[0]).T
+    assert abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 == pytest.approx(2 * np.pi * 1600 + 200, rel=1e-4)
 
 
 @pytest.mark.shared
@@ -306,7 +325,7 @@ def test_boxes_to_outlines(tmp_path):
     assert result[:3] == (out, 2, 3)
     assert rows(out, "a.txt") == ["3 0.4 0.3 0.4 0.68 0.59 0.68 0.59 0.3", "1 0.05 0.05 0.15 0.05 0.15 0.15 0.05 0.15"]
     assert (out / "sub" / "b.txt").read_bytes() == (labels / "sub" / "b.txt").read_bytes()
-    assert [line.split(": ")[0] for line in result.findings] == [str(labels / "c.txt")]
+    assert [line.split(": ")[0] for line in result.findings] == [f"{labels / 'c.txt'}:1"]
     assert not (out / "none.txt").exists()
     with pytest.raises(DataError, match="exists and is not replaced"):
         yolo_bbox2segment(images, sam_model=ellipses)

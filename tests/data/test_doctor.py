@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -55,9 +56,18 @@ def test_figures_of_a_split(tmp_path):
     assert found.box_sizes == {"0-1%": 0, "1-2%": 0, "2-5%": 0, **sides}
     assert found.box_aspects == {"0-0.25": 1, "0.25-0.5": 0, "0.5-1": 0, "1-2": 0, "2-4": 3, "over 4": 0}
     assert found.tiny == pytest.approx(1 / 4)  # 0.01 x 640 = 6.4 pixels
-    advice = suggest([found], reports, {})
+    advice = suggest([found], reports)
     assert "1 class is without an object in train: cow" in advice
     assert any("33% of the images in train have no object" in line for line in advice)
+
+
+def test_classes_of_one_name_are_counted_apart(tmp_path):
+    make_shapes(tmp_path, 2, 1, imgsz=64)
+    for file in (tmp_path / "labels" / "train").iterdir():
+        file.write_text("0 .5 .5 .5 .5\n1 .3 .3 .2 .2\n1 .6 .6 .2 .2\n")
+    _, stores, _ = load(tmp_path / "data.yaml", "detect", "train")
+    found = measure(stores["train"], "train", {0: "cat", 1: "cat", 2: "dog"})
+    assert found.objects == {"cat (0)": 2, "cat (1)": 4, "dog": 0}
 
 
 def test_suggestions_about_classes_of_two_splits(tmp_path):
@@ -68,8 +78,9 @@ def test_suggestions_about_classes_of_two_splits(tmp_path):
     for file in val:
         file.write_text("0 .5 .5 .5 .5\n2 .5 .5 .5 .5\n")
     info, stores, reports = load(tmp_path / "data.yaml", "detect", "train", "val")
-    advice = suggest([measure(store, s, info["names"]) for s, store in stores.items()], reports, {"train and val": 2})
-    assert advice[0].startswith("2 images are in both train and val")
+    twins = [Twin(SAME, "train", "a", "val", "b"), Twin(NEAR, "train", "c", "val", "d", 0.99)]
+    advice = suggest([measure(store, s, info["names"]) for s, store in stores.items()], reports, twins)
+    assert advice[0].startswith("2 images are in both train and val, 1 of them nearly the same: validation")
     assert "--fix DIR" in advice[1]
     assert "1 class is in val but not in train: they cannot be learnt: triangle" in advice
     assert "1 class is in train but not in val: their accuracy is not measured: square" in advice
@@ -98,11 +109,45 @@ def test_twins_within_and_across_splits(tmp_path):
     same = {(t.first, t.second) for t in twins if t.kind == SAME}
     near = {(t.first, t.second): t.correlation for t in twins if t.kind == NEAR}
     assert same == {(a, b), (a, splits["val"][0])}
-    assert near.keys() == {(c, splits["val"][1]), (b, splits["val"][0])}
+    assert near.keys() == {(c, splits["val"][1])}  # the copy of b is named as the same file as a
     assert 0.995 <= near[c, splits["val"][1]] <= 1
-    assert shared_images(twins) == {"train and val": 2}
+    assert shared_images(twins) == {("train", "val"): 2}
     assert {t.kind for t in find_twins(splits, near=False)} == {SAME}
     assert find_twins({"train": [c, c], "val": [c]}) == [Twin(SAME, "train", c, "val", c)]
+
+
+def test_of_many_pictures_alike_the_most_alike_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    scene = picture(3)
+    files = {"train": [], "val": []}
+    for split, paths in files.items():
+        for number in range(40):  # frames of a camera that stands still
+            frame = scene.astype(int) + rng.integers(-20, 20, scene.shape) * (number + 1) // 20
+            paths.append(str(tmp_path / f"{split}{number}.png"))
+            cv2.imwrite(paths[-1], frame.clip(0, 255).astype(np.uint8))
+    twins = find_twins(files)
+    assert [twin.second for twin in twins] == files["val"]
+    assert shared_images(twins) == {("train", "val"): 40}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda im: cv2.resize(im, None, fx=0.5, fy=0.5),
+        lambda im: cv2.resize(im, (640, 640)),
+        lambda im: np.clip(im * 1.15 + 10, 0, 255).astype(np.uint8),
+        lambda im: cv2.cvtColor(im, cv2.COLOR_BGR2GRAY),
+    ],
+    ids=["half", "square", "brighter", "grey"],
+)
+@pytest.mark.shared
+def test_changed_copies_of_photographs_are_found_and_other_photographs_are_not(shared_dir, tmp_path, change):
+    photographs = sorted((shared_dir / "data" / "coco128" / "images").rglob("*.jpg"))
+    copies = [tmp_path / f"{number}.jpg" for number in range(len(photographs))]
+    for photograph, copy in zip(photographs, copies, strict=True):
+        cv2.imwrite(str(copy), change(cv2.imread(str(photograph))), [cv2.IMWRITE_JPEG_QUALITY, 60])
+    twins = find_twins({"train": [str(p) for p in photographs], "val": [str(c) for c in copies]})
+    assert [(t.first, t.second) for t in twins] == [(str(p), str(c)) for p, c in zip(photographs, copies, strict=True)]
 
 
 def test_broken_and_empty_files_have_no_twin(tmp_path):
@@ -145,7 +190,7 @@ def test_a_copy_leaves_out_what_is_wrong(tmp_path):
     train[2].write_bytes((root / "images" / "val" / "0000.jpg").read_bytes())
     train[3].write_bytes(train[3].read_bytes() + b"rubbish at the end" * 10)
     info, stores, reports = load(root / "data.yaml", "detect", "train", "val")
-    file = write_corrected(tmp_path / "copy", info, "detect", stores, reports, {str(train[2])})
+    file = write_corrected(tmp_path / "copy", info, "detect", stores, reports, {("train", str(train[2]))})
     copy = tmp_path / "copy"
     assert sorted(p.name for p in (copy / "images" / "train").iterdir()) == [
         "0000.jpg",
@@ -180,7 +225,134 @@ def test_images_of_one_stem_keep_apart(tmp_path):
     assert len(copies["train"]) == len(copies["train"].cls) == 3
 
 
+def test_a_damaged_image_of_a_suffix_that_cannot_be_written_is_copied(tmp_path):
+    make_shapes(tmp_path / "set", 2, 1, imgsz=64)
+    image = tmp_path / "set" / "images" / "train" / "0000.jpg"
+    image.rename(image.with_suffix(".mpo")).write_bytes(image.with_suffix(".mpo").read_bytes() + b"rubbish" * 20)
+    info, stores, reports = load(tmp_path / "set" / "data.yaml", "detect", "train")
+    assert [remark.place for report in reports for remark in report.remarks] == [str(image.with_suffix(".mpo"))]
+    write_corrected(tmp_path / "copy", info, "detect", stores, reports)
+    assert (tmp_path / "copy" / "images" / "train" / "0000.mpo").is_file()
+
+
+def test_nested_folders_called_images_keep_their_labels_in_the_copy(tmp_path):
+    for part in ("a", "b"):
+        for folder in ("images", "labels"):
+            (tmp_path / "set" / part / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "set" / part / "images" / "x.jpg"), picture(ord(part)))
+        (tmp_path / "set" / part / "labels" / "x.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "set" / "d.yaml").write_text("train: [a/images, b/images]\nnames: [cat]\n")
+    info, stores, reports = load(tmp_path / "set" / "d.yaml", "detect", "train")
+    file = write_corrected(tmp_path / "copy", info, "detect", stores, reports)
+    _, copies, (report,) = load(file, "detect", "train")
+    assert (report.missing, copies["train"].cls.tolist()) == (0, [0, 0])
+
+
+def test_a_copy_of_a_set_that_validates_on_its_training_images_keeps_both(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_shapes(tmp_path / "set", 4, 2, imgsz=64)
+    text = (tmp_path / "set" / "data.yaml").read_text()
+    (tmp_path / "set" / "data.yaml").write_text(text.replace("images/val", "images/train"))
+    assert main(["check", "data=set/data.yaml", "--fix", "copy"]) == 0
+    out = capsys.readouterr().out
+    assert "train and val: set/images/train/0000.jpg" in out
+    assert "suggestion: 4 images are in both train and val: validation figures" in out
+    assert main(["check", "data=copy/data.yaml", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [record["splits"][split]["images"] for split in ("train", "val")] == [4, 4]
+
+
+def test_one_split_for_validation_and_test_is_no_leak(tmp_path, capsys):
+    make_shapes(tmp_path, 4, 2, imgsz=64)
+    file = tmp_path / "data.yaml"
+    file.write_text(file.read_text() + "test: images/val\n")
+    assert main(["check", f"data={file}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["duplicates"] == []
+
+
+@pytest.mark.parametrize("folder", ["images/train/new", "other/../images/val/new"])
+def test_a_copy_never_lies_among_the_images_of_a_set_whose_split_is_a_list(tmp_path, folder):
+    make_shapes(tmp_path, 2, 2, imgsz=64)
+    (tmp_path / "other").mkdir()
+    for split in ("train", "val"):
+        images = sorted((tmp_path / "images" / split).iterdir())
+        (tmp_path / f"{split}.txt").write_text("".join(f"{image}\n" for image in images))
+    file = tmp_path / "data.yaml"
+    file.write_text("train: train.txt\nval: val.txt\nnc: 4\n")
+    info, stores, reports = load(file, "detect", "train", "val")
+    with pytest.raises(DataError, match="never corrected in place"):
+        write_corrected(tmp_path / folder, info, "detect", stores, reports)
+
+
+def test_images_of_classes_with_the_same_flat_name_keep_apart(tmp_path):
+    for number, name in enumerate(("a/b_c", "a_b/c", "c")):
+        file = tmp_path / "set" / "train" / "cat" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), picture(number))
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "val")
+    info = load_dataset(tmp_path / "set", task="classify", settings={"datasets_dir": str(tmp_path)})
+    results = {split: scan(info, split, task="classify") for split in ("train", "val")}
+    stores = {split: store for split, (store, _) in results.items()}
+    copy = write_corrected(tmp_path / "copy", info, "classify", stores, [report for _, report in results.values()])
+    assert sorted(p.name for p in (copy / "train" / "cat").iterdir()) == ["b_c.png", "c.png", "c_2.png"]
+
+
 # ---------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize("task", ["obb", "segment"])
+def test_the_command_says_so_when_the_rows_are_those_of_another_task(tmp_path, capsys, task):
+    make_shapes(tmp_path, 4, 2, task=task, imgsz=64)
+    main(["check", f"data={tmp_path / 'data.yaml'}"])
+    assert f"suggestion: the label rows are those of task {task}" in capsys.readouterr().out
+    main(["check", task, f"data={tmp_path / 'data.yaml'}"])
+    assert "the label rows are those" not in capsys.readouterr().out
+
+
+def test_the_command_shows_examples_of_every_kind_and_survives_every_file_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_shapes(tmp_path, 30, 2, imgsz=64)
+    images, labels = tmp_path / "images" / "train", tmp_path / "labels" / "train"
+    for number in range(24):
+        (labels / f"{number:04}.txt").write_text("0 .5 .5 .2 .2\n9 .5 .5 .2 .2\n")
+    (labels / "0025.txt").write_text("\n0 .95 .5 .2 .2\n")
+    (labels / "0026.txt").write_text("0 .5 .5 .2 .2\n0 .5 .5 0 .2\n")
+    for name in (os.fsdecode(b"\xff"), "\x1b[31m[bold]"):
+        shutil.copy(images / "0029.jpg", images / f"{name}.jpg")
+        (labels / f"{name}.txt").write_text("0 .5 nan .2 .2\n")
+    assert main(["check", "data=data.yaml", "--no-near"]) == 1
+    text = capsys.readouterr().out
+    text.encode()
+    assert "\x1b[31m" not in text
+    for line in (
+        "train: 24 x class out of range",
+        "train: 2 x coordinate not finite",
+        "  labels/train/\\udcff.txt:1: column 3 is nan",
+        "  labels/train/\\x1b[31m[bold].txt:1: column 3 is nan",
+        "train: 1 x zero width or height",
+        "  labels/train/0025.txt:2: box past the edge",
+        "usable, 27 faults",
+    ):
+        assert line in text
+    assert main(["check", "data=data.yaml", "--json"]) == 1
+    text = capsys.readouterr().out
+    text.encode()
+    record = json.loads(text)["splits"]["train"]
+    kinds = {finding["reason"] for finding in record["findings"]}
+    assert kinds == {"class out of range", "coordinate not finite", "zero width or height"}
+    assert [remark["place"] for remark in record["remarks"]] == [f"{labels / '0025.txt'}:2"]
+    assert record["counts"]["box past the edge (clipped when used)"] == 1
+
+
+def test_of_very_many_classes_those_with_objects_are_shown(tmp_path, capsys):
+    make_shapes(tmp_path, 4, 2, imgsz=64)
+    file = tmp_path / "data.yaml"
+    file.write_text(f"train: images/train\nval: images/val\nnames: {[f'class{n}' for n in range(40)]}\n")
+    assert main(["check", f"data={file}"]) == 0
+    text = capsys.readouterr().out
+    assert "class0 " in text
+    assert "36 more without an object" in text
+    assert "class39 " not in text
 
 
 def test_the_command_tells_everything_and_mends_a_copy(tmp_path, monkeypatch, capsys):
@@ -205,10 +377,21 @@ def test_the_command_tells_everything_and_mends_a_copy(tmp_path, monkeypatch, ca
     assert [twin["kind"] for twin in clean["duplicates"]] == [NEAR]
     assert main(["check", "data=set/data.yaml", "--no-near"]) == 1
     text = capsys.readouterr().out
-    for part in ("box width / height", "circle", "the same file as", "suggestion: 1 image is", "usable, 1 faults"):
+    for part in ("box width / height", "circle", "the same file as", "suggestion: 1 image is", "usable, 1 fault\n"):
         assert part in text
     assert main(["check", "data=set/data.yaml", "--fix", "copy"]) == 2
     assert "exists and is not empty" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_place_where_no_copy_can_be_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_shapes(tmp_path / "set", 2, 2, imgsz=64)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "set" / "images" / "val" / "0000.jpg").write_bytes(b"")
+    assert main(["check", "data=set/data.yaml", "--fix", "file/copy"]) == 2
+    told = capsys.readouterr()
+    assert "is no directory that can be written to" in " ".join(told.err.split())
+    assert told.out == ""
 
 
 def test_the_command_on_folders_of_classes(tmp_path, monkeypatch, capsys):

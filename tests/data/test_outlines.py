@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from augment_args import Args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,27 +24,6 @@ COLORS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0
 GREY = 114
 LEFT_OUT = 70
 """Pixels of an object that may be without label: a share too small for one."""
-
-
-@dataclass(frozen=True)
-class Args:
-    """The arguments of the pipeline, everything off."""
-
-    mosaic: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    copy_paste: float = 0.0
-    copy_paste_mode: str = "flip"
-    hsv_h: float = 0.0
-    hsv_s: float = 0.0
-    hsv_v: float = 0.0
-    flipud: float = 0.0
-    fliplr: float = 0.0
-    degrees: float = 0.0
-    translate: float = 0.0
-    scale: float | tuple[float, float] = 0.0
-    shear: float = 0.0
-    perspective: float = 0.0
 
 
 def inside(polygon: np.ndarray, h: int, w: int) -> np.ndarray:

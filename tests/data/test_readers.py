@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from yolocore import YOLO
+from yolocore.cli import main
 from yolocore.config.dataset import load_dataset
 from yolocore.data.converter import convert_coco
 from yolocore.data.dataset import pixel_boxes
@@ -228,24 +229,34 @@ def test_what_cannot_be_read_as_coco(coco):
         read(root, "val: annotations/x.json\n")
 
 
-@pytest.mark.shared
-def test_training_on_json_is_training_on_the_converted_set(shared_dir, tmp_path):
-    source = shared_dir / "data" / "coco-json"
-    convert_coco(source / "annotations", tmp_path / "yolo")
-    shutil.copytree(source / "images" / "val2017", tmp_path / "yolo" / "images" / "val2017")
-    json_file = "annotations/instances_val2017.json"
-    (tmp_path / "json.yaml").write_text(f"path: {source}\ntrain: {json_file}\nval: {json_file}\n")
-    (tmp_path / "txt.yaml").write_text("path: yolo\ntrain: images/val2017\nval: images/val2017\nnc: 80\n")
+def assert_same_training(folder: Path, task: str, first: Path, second: Path) -> None:
+    """Train a tiny network for an epoch on both descriptions and compare what they log."""
     results = []
-    for name in ("json", "txt"):
-        model = YOLO(tiny_model("detect"))
-        settings = {"imgsz": 64, "epochs": 1, "batch": 8, "workers": 0, "device": "cpu", "project": tmp_path}
-        model.train(data=str(tmp_path / f"{name}.yaml"), name=name, plots=False, **settings)
-        with (tmp_path / name / "results.csv").open() as stream:
+    for number, file in enumerate((first, second)):
+        settings = {"imgsz": 64, "epochs": 1, "batch": 8, "workers": 0, "device": "cpu", "project": folder}
+        YOLO(tiny_model(task)).train(data=str(file), name=f"run{number}", plots=False, **settings)
+        with (folder / f"run{number}" / "results.csv").open() as stream:
             (row,) = csv.DictReader(stream)
         results.append({key: value for key, value in row.items() if key != "time"})
     assert results[0] == results[1]
     assert float(results[0]["train/box_loss"]) > 0
+    assert any(float(value) > 0 for key, value in results[0].items() if key.startswith("val/"))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("task", "stem"), [("detect", "instances_"), ("segment", "instances_"), ("pose", "")])
+def test_training_on_json_is_training_on_the_converted_set(shared_dir, tmp_path, task, stem):
+    source = shared_dir / "data" / "coco-json"
+    convert_coco(
+        source / "annotations", tmp_path / "yolo", use_segments=task == "segment", use_keypoints=task == "pose"
+    )
+    split = "val2017" if stem else "person_keypoints_val2017"
+    shutil.copytree(source / "images" / "val2017", tmp_path / "yolo" / "images" / split)
+    json_file, points = f"annotations/{stem}{split}.json", "" if stem else "kpt_shape: [17, 3]\n"
+    (tmp_path / "json.yaml").write_text(f"path: {source}\ntrain: {json_file}\nval: {json_file}\n{points}")
+    nc = 80 if stem else 1
+    (tmp_path / "txt.yaml").write_text(f"path: yolo\ntrain: images/{split}\nval: images/{split}\nnc: {nc}\n{points}")
+    assert_same_training(tmp_path, task, tmp_path / "json.yaml", tmp_path / "txt.yaml")
 
 
 def test_the_cache_follows_the_annotation_file_and_the_names(coco):
@@ -308,6 +319,31 @@ def test_real_voc_gives_the_labels_of_the_converted_set(shared_dir, tmp_path):
     assert report.lines == [
         f"{tmp_path / 'ImageSets' / 'Main' / 'val.txt'}:9: listed image not found: {tmp_path / 'JPEGImages' / 'none'}"
     ]
+
+
+def test_training_on_voc_is_training_on_a_copy_in_label_files(tmp_path):
+    for folder in ("JPEGImages", "Annotations"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / "JPEGImages" / f"{number}.png"), rng.integers(0, 255, (80, 100, 3), np.uint8))
+        box = OBJECT.format(("cat", "dog")[number % 2], "").replace(">20<", f">{20 + number}<")
+        size = SIZE.replace("200", "100").replace(">100</height", ">80</height")
+        (tmp_path / "Annotations" / f"{number}.xml").write_text(f"<annotation>{size}{box}</annotation>")
+    (tmp_path / "voc.yaml").write_text(f"train: JPEGImages\nval: JPEGImages\n{NAMES}")
+    assert main(["check", f"data={tmp_path / 'voc.yaml'}", "--fix", str(tmp_path / "copy")]) == 0
+    assert_same_training(tmp_path, "detect", tmp_path / "voc.yaml", tmp_path / "copy" / "data.yaml")
+
+
+def test_image_sets_with_spaces_in_names_and_with_suffixes(tmp_path):
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "Annotations").mkdir()
+    for name in ("a b", "a", "c 1", "d"):
+        write_voc(tmp_path, OBJECT.format("cat", ""), name)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("a b\na 1\nc 1\nd.jpg\nc -1\n")
+    _, store, report = read(tmp_path, f"val: ImageSets/Main/val.txt\n{NAMES}")
+    assert [Path(image).name for image in store.im_files] == ["a b.jpg", "a.jpg", "c 1.jpg", "d.jpg"]
+    assert report.lines == []
 
 
 @pytest.mark.parametrize(

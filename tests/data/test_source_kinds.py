@@ -1,12 +1,9 @@
-"""Every kind of source, with real files, a web server on the loopback interface and live MJPEG streams."""
+"""Files of every form, memory and web addresses as sources, with a web server on the loopback interface."""
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
 import logging
-import threading
-import time
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,13 +14,10 @@ from media_server import MediaServer
 from PIL import Image, features
 
 from yolocore.data.remote import Web
-from yolocore.data.screen import parse_screen
-from yolocore.data.source_base import Retry
 from yolocore.data.sources import load_source
-from yolocore.errors import ConfigError, DataError, MissingFileError, UnsupportedError
+from yolocore.errors import ConfigError, DataError, UnsupportedError
 
 LOCAL = Web(private=True, read_seconds=5)
-QUICK = Retry(attempts=2, first=0.05, longest=0.1, timeout=5)
 
 
 def gray(value, h=48, w=64):
@@ -33,7 +27,7 @@ def gray(value, h=48, w=64):
 def seen(source, **options):
     """Return (kind, frame, rounded gray value) of every image."""
     found = []
-    opened = load_source(source, web=LOCAL, retry=QUICK, **options)
+    opened = load_source(source, web=LOCAL, **options)
     for _, images, _ in opened:
         frames = opened.frames_of_batch
         found += [(opened.kind, f, round(float(im.mean()) / 10) * 10) for f, im in zip(frames, images, strict=True)]
@@ -132,11 +126,55 @@ def test_a_damaged_page_is_skipped_and_large_ones_are_refused(media, caplog):
     assert "cut.tiff" in caplog.text
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="the package is installed")
-def test_heic_without_its_package_says_what_to_install(tmp_path):
-    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(UnsupportedError, match="pip install pillow-heif"):
-        seen(tmp_path / "a.heic")
+@pytest.fixture
+def heif():
+    package = pytest.importorskip("pillow_heif", reason="needs the package pillow-heif")
+    package.register_heif_opener()
+
+
+def test_heif(media, heif, server):
+    pages = [Image.fromarray(gray(v)) for v in (50, 100, 150)]
+    pages[0].save(media / "one.heic")
+    pages[0].save(media / "many.heif", save_all=True, append_images=pages[1:])
+    assert seen(media / "one.heic") == STILL
+    assert seen(media / "many.heif") == FRAMES
+    assert seen(media / "many.heif", vid_stride=2) == [FRAMES[0], FRAMES[2]]
+    server.files["one.heic"] = (media / "one.heic").read_bytes()
+    assert seen([f"{server.base}/one.heic", gray(50)]) == STILL * 2
+    with pytest.raises(DataError, match="max_pixels"):
+        seen(media / "one.heic", max_pixels=100)
+
+
+def test_heif_is_turned_once(tmp_path, heif):
+    """The picture says how it is turned (ISO/IEC 23008-12, ``irot``), and EXIF says it again."""
+    turned = gray(50)
+    turned[:, :32] = 200  # the left half will be on top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(turned).save(tmp_path / "a.heic", exif=exif.tobytes())
+    assert b"irot" in (tmp_path / "a.heic").read_bytes()
+    ((_, (im,), _),) = load_source(tmp_path / "a.heic")
+    assert im.shape == (64, 48, 3)
+    assert (round(im[:30].mean()), round(im[34:].mean())) == (200, 50)
+
+
+def test_damaged_heif_is_skipped(media, heif, caplog):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(media / "cut.heic")
+    data = (media / "cut.heic").read_bytes()
+    (media / "cut.heic").write_bytes(data[: len(data) // 2])
+    (media / "none.heic").write_bytes(b"nothing")
+    with caplog.at_level(logging.WARNING):
+        assert seen([media / "cut.heic", media / "none.heic", media / "one.png"]) == STILL
+    assert "2 of 3 sources were skipped" in caplog.text
+
+
+def test_heif_without_its_package_says_what_to_install(media, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # to Python: not installed
+    for name in ("a.heic", "b.HEIF"):
+        (media / name).write_bytes(b"\0\0\0\x18ftypheic")
+        with pytest.raises(UnsupportedError, match=rf'{name}.*pip install "yolocore\[heic\]"'):
+            load_source([media / "one.png", media / name])  # before anything is read
 
 
 def test_memory_and_mixtures(media):
@@ -207,126 +245,11 @@ class TestAddresses:
         server.files["index.html"] = b"<html>"
         with pytest.raises(ConfigError, match="web page"):
             load_source(f"{server.base}/index.html", web=LOCAL)
-        with pytest.raises(ConfigError, match="page with a video"):
-            load_source("https://www.youtube.com/watch?v=x")
 
     def test_passwords_stay_out_of_messages(self):
         with pytest.raises(ConfigError) as error:
             load_source("rtsp://admin:secret@127.0.0.1/1")
         assert "secret" not in str(error.value)
-
-
-class TestStreams:
-    def test_one_stream_until_it_ends(self, server):
-        server.limits["live/50/5"] = 3  # the kind, the address, and ffmpeg itself
-        found = seen(f"{server.base}/live/50/5", stream_buffer=True)
-        assert {(kind, value) for kind, _, value in found} == {("stream", 50)}
-        assert [frame for _, frame, _ in found[:5]] == [1, 2, 3, 4, 5]
-
-    def test_what_the_source_says(self, server):
-        source = load_source(f"{server.base}/live/50/200", web=LOCAL, retry=QUICK)
-        batches = iter(source)
-        paths, images, logs = next(batches)
-        assert paths == source.sources == [f"{server.base}/live/50/200"]
-        assert images[0].shape == source.shape[0] == (48, 64, 3)
-        assert (source.mode, source.kind, source.bs, source.frames) == ("stream", "stream", 1, [0])
-        assert source.source_type.stream
-        assert source.fps[0] > 0
-        assert "stream 1/1 (frame" in logs[0]
-        batches.close()
-        assert not [t for t in threading.enumerate() if t.name.startswith("yolocore stream")]
-
-    def test_several_streams_share_a_batch(self, server, tmp_path):
-        (tmp_path / "two.streams").write_text(
-            f"# cameras\n{server.base}/live/50/150\n\n{server.base}/live/150/150\n{server.base}/live/50/150\n"
-        )
-        source = load_source(tmp_path / "two.streams", web=LOCAL, retry=QUICK)
-        names = [f"{server.base}/live/50/150", f"{server.base}/live/150/150", f"{server.base}/live/50/150#2"]
-        assert (source.sources, source.bs) == (names, 3)
-        batches = list(itertools.islice(iter(source), 5))
-        whole = [(paths, [round(im.mean() / 10) * 10 for im in images]) for paths, images, _ in batches]
-        assert (names, [50, 150, 50]) in whole
-
-    def test_a_stream_that_ends_leaves_the_other_running(self, server):
-        server.limits["live/50/5"] = 3
-        source = load_source([f"{server.base}/live/50/5", f"{server.base}/live/150/120"], web=LOCAL, retry=QUICK)
-        counts = {50: 0, 150: 0}
-        for paths, _, _ in itertools.islice(iter(source), 30):
-            for path in paths:
-                counts[int(path.split("/")[-2])] += 1
-        assert counts[150] > counts[50] > 0
-
-    def test_a_lost_stream_is_called_again(self, server, caplog):
-        address = f"{server.base}/live/50/10"
-        with caplog.at_level(logging.WARNING):
-            source = load_source(address, web=LOCAL, retry=QUICK, stream_buffer=True)
-            assert len(list(itertools.islice(iter(source), 25))) == 25
-        assert "connecting again in 0.05 s" in caplog.text
-        assert server.served["live/50/10"] >= 4
-
-    def test_after_the_last_attempt_it_ends(self, server, caplog):
-        server.limits["live/50/10"] = 3  # the kind, the address, and ffmpeg itself
-        started = time.monotonic()
-        with caplog.at_level(logging.WARNING):
-            found = seen(f"{server.base}/live/50/10", stream_buffer=True)
-        assert 0 < len(found) <= 10
-        assert "the stream has ended, 2 connections in a row gave no frame" in caplog.text
-        assert time.monotonic() - started < 20
-
-    def test_without_a_buffer_only_the_newest_frame_counts(self, server):
-        def frames(**options):
-            source = load_source(f"{server.base}/live/50/400", web=LOCAL, retry=QUICK, **options)
-            found = []
-            for _ in itertools.islice(iter(source), 5):
-                found.append(source.frame)
-                time.sleep(0.1)
-            return found
-
-        assert frames(stream_buffer=True) == [1, 2, 3, 4, 5]
-        newest = frames()
-        assert newest[-1] > 8
-        assert newest == sorted(set(newest))
-
-    def test_stride(self, server):
-        source = load_source(f"{server.base}/live/50/60", web=LOCAL, retry=QUICK, stream_buffer=True, vid_stride=3)
-        assert [source.frame for _ in itertools.islice(iter(source), 4)] == [1, 4, 7, 10]
-
-    def test_faults(self, server, tmp_path, capfd):
-        with pytest.raises(DataError, match="cannot be opened|cannot be reached"):
-            load_source("tcp://127.0.0.1:9", web=LOCAL, retry=QUICK)
-        with pytest.raises(DataError, match="webcam 97.*cannot be opened"):
-            load_source(97)
-        with pytest.raises(DataError, match="webcam 97"):
-            load_source("97")
-        (tmp_path / "bad.streams").write_text("# none\nhere.jpg\n")
-        with pytest.raises(DataError, match=r"bad\.streams:2: 'here\.jpg' is no stream"):
-            load_source(tmp_path / "bad.streams")
-        with pytest.raises(MissingFileError):
-            load_source("cameras.streams")
-        for bad in (True, -1):
-            with pytest.raises(ConfigError, match="webcam"):
-                load_source(bad)
-        cv2.imwrite(str(tmp_path / "a.png"), gray(1))
-        for mixed in ([tmp_path / "a.png", 97], [gray(1), "rtsp://8.8.8.8/1"]):
-            with pytest.raises(ConfigError, match="cannot be mixed"):
-                load_source(mixed)
-        capfd.readouterr()  # what the camera drivers print
-
-
-class TestScreen:
-    def test_monitor_and_part(self):
-        assert parse_screen("screen") == (0, None)
-        assert parse_screen("screen 1") == (1, None)
-        assert parse_screen("screen 0 100 110 512 256") == (0, (100, 110, 512, 256))
-        assert parse_screen("screen 100 110 512 256") == (0, (100, 110, 512, 256))
-        for bad in ("screen 1 2", "screen 0 1 1 0 5"):
-            with pytest.raises(ConfigError, match="expected 'screen'"):
-                parse_screen(bad)
-
-    @pytest.mark.skipif(importlib.util.find_spec("mss") is not None, reason="the package is installed")
-    def test_without_its_package_it_says_what_to_install(self):
-        with pytest.raises(UnsupportedError, match="pip install mss"):
-            load_source("screen 0")
 
 
 def test_a_file_named_like_another_kind_is_a_file(tmp_path, monkeypatch):

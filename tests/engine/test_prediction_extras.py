@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import torch
 from media_server import MediaServer
 from PIL import Image
+from rtsp_server import RtspServer
+from tiny_network import Tiny
 
 from yolocore import YOLO
 from yolocore.engine.layers import draw_maps
@@ -184,25 +187,37 @@ class TestStreams:
         assert result.path == address
         assert (models["detect"].predictor.save_dir / "a.png").is_file()
 
-    def test_several_at_once_are_saved_each_to_its_video(self, models, server, monkeypatch):
+    def test_several_at_once_are_saved_each_to_its_video(self, models, monkeypatch, caplog):
         monkeypatch.setenv("YOLOCORE_PRIVATE_SOURCES", "True")
-        names = [f"{server.base}/live/50/200", f"{server.base}/live/150/200"]
-        model = models["detect"]
-        kinds = []
-        stream = model.predict(names, imgsz=64, stream=True, save=True, conf=0.9, stream_buffer=True)
-        for result in itertools.islice(stream, 12):
-            kinds.append((result.path, model.predictor.batch[2]))
-        run = model.predictor.save_dir
-        stream.close()
-        assert {kind for _, kind in kinds} == {"stream"}
-        assert {path for path, _ in kinds} == set(names)
+        cameras = RtspServer("admin", "s3cret")
+        cameras.rates["live/150/200"] = 20
+        model, kinds = models["detect"], []
+        try:
+            names = [f"{cameras.base}/live/{v}/200" for v in (50, 150)]
+            with caplog.at_level(logging.DEBUG):
+                options = {"save": True, "save_txt": True, "save_crop": True, "save_frames": True, "conf": 0.0001}
+                stream = model.predict(names, imgsz=64, stream=True, stream_buffer=True, max_det=1, **options)
+                for result in itertools.islice(stream, 12):
+                    kinds.append((result.path, model.predictor.batch[2]))
+                run = model.predictor.save_dir
+                stream.close()
+        finally:
+            cameras.close()
+        address = f"rtsp://127.0.0.1:{cameras.port}/live"
+        assert set(kinds) == {(f"{address}/{v}/200", "stream") for v in (50, 150)}
         assert model.predictor.source_type.stream
-        written = sorted(run.glob("200*"))
-        assert len(written) == 2
-        for file in written:
+        rates = {}
+        for file in run.glob("200*.*"):
             capture = cv2.VideoCapture(str(file))
             assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 5
+            rates[file.stem] = capture.get(cv2.CAP_PROP_FPS)
             capture.release()
+        assert rates == {"200": 50, "2002": 20}
+        assert {p.name for p in (run / "labels").iterdir()} >= {f"{stem}_{i}.txt" for stem in rates for i in (1, 2, 3)}
+        assert {p.name for p in run.iterdir() if p.is_dir()} == {"labels", "crops", "200_frames", "2002_frames"}
+        written = b"".join(p.read_bytes() + str(p).encode() for p in run.rglob("*") if p.is_file())
+        assert "s3cret" not in caplog.text
+        assert b"s3cret" not in written
 
 
 def test_the_pages_of_a_file_are_results_with_numbers(models):
@@ -241,21 +256,6 @@ def test_eight_threads_share_one_model(models, task):
     for t in threads:
         t.join()
     assert found == {i: [expected[i]] * 3 for i in range(8)}
-
-
-class Tiny(torch.nn.Module):
-    """A network that costs nothing and finds one box."""
-
-    task, nc, names = "detect", 1, {0: "a"}
-    stride = torch.tensor([32])
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, x):
-        row = torch.tensor([16.0, 16, 8, 8, 0.9]) * self.weight
-        return row[None, :, None].expand(len(x), 5, 1)
 
 
 def resident():

@@ -307,10 +307,6 @@ class TestLoop:
             t.join()
         assert found == {(y, x): [[[x * 32, y * 32, x * 32 + 32, y * 32 + 32]]] * 5 for y, x in cells}
 
-    def test_what_is_not_there_yet_says_so(self):
-        with pytest.raises(ConfigError, match="dnn: .* not available"):
-            DetectionPredictor(overrides={"dnn": True})
-
     def test_no_model(self):
         with pytest.raises(ConfigError, match="pass model="):
             DetectionPredictor()(scene())

@@ -94,6 +94,7 @@ class TestCoco:
         assert rotated().to_coco()[0]["bbox"] == [40, 35, 20, 10]
         assert posed().to_coco()[0]["keypoints"] == [20, 30, 0.5, 100, 50, 0.25]
         assert posed(2).to_coco()[0]["keypoints"] == [20, 30, 1, 100, 50, 1]
+        assert posed()[[]].to_coco() == posed(2)[:0].numpy().to_coco() == masked()[[]].to_coco() == []
 
     def test_pycocotools_reads_the_records(self, tmp_path, capsys):
         coco = pytest.importorskip("pycocotools.coco")

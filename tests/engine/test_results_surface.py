@@ -180,6 +180,16 @@ def test_every_visual_argument_changes_the_picture(task, argument) -> None:
     assert (one.plot(**argument) != one.plot()).any()
 
 
+def test_points_of_a_small_person_are_small() -> None:
+    def drawn(size: int) -> int:
+        points = np.array([[[0, 0], [size, 0], [0, size], [size, size]]]) + 10.0  # (1, 4, 2)
+        box = np.array([[10.0, 10, 10 + size, 10 + size, 0.9, 0]])
+        one = Results(np.zeros((300, 300, 3), np.uint8), "a.jpg", {0: "a"}, boxes=box, keypoints=points)
+        return int(one.plot(boxes=False).any(-1).sum())
+
+    assert drawn(40) < drawn(120) < drawn(200) == drawn(280)
+
+
 def test_limbs_join_the_points_of_a_person_only() -> None:
     steps = np.linspace(5, 95, 17)
     person = result(keypoints=np.stack([steps * 2, steps[::-1]], -1)[None])

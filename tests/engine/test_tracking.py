@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from rtsp_server import RtspServer
 from torch import nn
 
 import yolocore.testing
 from yolocore import YOLO, hookimpl
+from yolocore.data.sources import LiveSource
 from yolocore.engine.results import Results
 from yolocore.errors import ConfigError, MissingFileError, PluginError, UnsupportedError
 from yolocore.hooks.records import TrackerRecord
@@ -214,26 +216,26 @@ def test_every_video_begins_anew_at_its_own_rate(track, model, video):
     assert ids(results)[5:] == [[], *[[3]] * 4]
 
 
-def test_streams_have_a_tracker_each(track, model, monkeypatch):
-    from yolocore.data.sources import MemorySource
+def test_streams_have_a_tracker_each_whichever_comes_first(track, model, monkeypatch):
+    class Late(LiveSource):
+        def _rounds(self):
+            rounds = super()._rounds()
+            yield [item for item in next(rounds) if item.path == self.sources[1]]
+            yield from rounds
 
-    class Two(MemorySource):
-        def _batch(self, batch):
-            names, images, logs = super()._batch(batch)
-            self.kind = self.mode = "stream"
-            self.fps = [15.0, 30.0]
-            return [f"camera {int(name[5:-4]) % 2}" for name in names], images, logs
-
-    monkeypatch.setattr("yolocore.engine.predictor.load_source", lambda source, batch, **_: two(source, batch))
-
-    def two(source, batch):
-        from yolocore.data.sources import Options
-
-        return Two(source, Options(batch))
-
-    results = track([frame((4, 8)), frame((60, 40)), frame((5, 8)), frame((61, 40), (4, 4))], batch=2)
-    assert ids(results) == [[1]] * 4
-    assert [t.patience for t in model.predictor.trackers] == [15, 30]
+    monkeypatch.setenv("YOLOCORE_PRIVATE_SOURCES", "True")
+    monkeypatch.setattr("yolocore.data.sources.LiveSource", Late)
+    server = RtspServer()
+    try:
+        server.rates["live/250/300"] = 20
+        names = [f"{server.base}/live/{gray}/300" for gray in (250, 200)]
+        stream = track(names, stream=True, stream_buffer=True)
+        seen = [(r.path, r.boxes.id.int().tolist()) for r, _ in zip(stream, range(9), strict=False)]
+        stream.close()
+    finally:
+        server.close()
+    assert seen == [(names[i], [1]) for i in (1, 0, 1, 0, 1, 0, 1, 0, 1)]
+    assert [t.patience for t in model.predictor.trackers] == [20, 50]  # as long as a second
 
 
 def test_the_annotated_video_and_labels(track, video, tmp_path):

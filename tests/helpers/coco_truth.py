@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from yolocore.models.yolo.detect.outputs import coco_statistics, image_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yolocore.models.yolo.detect import DetectionValidator
 
 POSE_AREA = 0.53  # of the box: label files hold no areas
 
@@ -41,6 +50,35 @@ def write_truth(data: Path, file: Path, task: str, split: str = "val", ids: dict
     truth["categories"] = [{"id": c, "name": str(c)} for c in sorted(classes)]
     file.parent.mkdir(exist_ok=True, parents=True)
     file.write_text(json.dumps(truth))
+
+
+@contextmanager
+def truth_beside(data: Path, name: str, task: str) -> Iterator[None]:
+    """Lay the truth of ``data`` into ``annotations/`` there, where a validator finds it."""
+    file = data / "annotations" / name
+    write_truth(data, file, task)
+    try:
+        yield
+    finally:
+        file.unlink()
+        file.parent.rmdir()
+
+
+def judged(
+    validator: DetectionValidator, records: list[dict], data: Path, file: Path, task: str, *kind: str
+) -> dict[str, float]:
+    """Return what pycocotools finds in ``records`` of the pictures that ``validator`` has seen.
+
+    Args:
+        validator: has run.
+        records: its results, as in ``predictions.json``.
+        data: folder of the dataset.
+        file: where to write the truth.
+        task: ``segment`` or ``pose``.
+        *kind: of :func:`coco_statistics`: ``segm`` or ``keypoints``, and the suffix of the keys; none for boxes.
+    """
+    write_truth(data, file, task)
+    return coco_statistics(file, records, [image_id(image.key) for image in validator.metrics.stats], *kind)
 
 
 def mask_row(values: np.ndarray, w: int, h: int) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ class MediaServer:
     """Serves ``files`` (name to bytes), ``redirects`` (name to address) and endless streams below ``/live/``.
 
     ``/live/<gray>/<frames>`` sends pictures of one gray value and hangs up after so many; ``served`` counts the
-    connections to each.
+    connections to each. ``credentials`` is the ``name:password`` a client has to know, if any.
     """
 
     def __init__(self) -> None:
@@ -26,10 +27,11 @@ class MediaServer:
         self.types: dict[str, str] = {}
         self.served: dict[str, int] = {}
         self.limits: dict[str, int] = {}
+        self.credentials = ""
         handler = type("Handler", (_Handler,), {"media": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
         self.base = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -49,7 +51,13 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.lstrip("/")
         media = self.media
         media.served[name] = media.served.get(name, 0) + 1
-        if name in media.limits and media.served[name] > media.limits[name]:
+        known = f"Basic {base64.b64encode(media.credentials.encode()).decode()}"
+        if media.credentials and self.headers.get("Authorization") != known:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="cameras"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif name in media.limits and media.served[name] > media.limits[name]:
             self.send_error(503)
         elif name in media.redirects:
             self.send_response(302)

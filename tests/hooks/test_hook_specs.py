@@ -64,6 +64,7 @@ def test_registration_hooks():
         "register_export_formats",
         "register_trackers",
         "register_transforms",
+        "register_query_translators",
         "register_commands",
     )
 

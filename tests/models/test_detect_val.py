@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from uneven_shapes import make_uneven_shapes
 
 from yolocore.config import make_config
-from yolocore.data.shapes import make_shapes
 from yolocore.errors import ConfigError, ConfigTypeError
 from yolocore.models.yolo.detect import DetectionValidator, outputs
 from yolocore.nn.checkpoint import native_payload, write_checkpoint
@@ -47,11 +47,7 @@ class Oracle(DetectionValidator):
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> Path:
     """Six pictures of 96 x 96 pixels, two of them cut to other proportions."""
-    file = make_shapes(tmp_path_factory.mktemp("shapes"), 2, 6, imgsz=96)
-    for i, name in enumerate(sorted((file.parent / "images" / "val").iterdir())[:2]):
-        image = cv2.imread(str(name))
-        cv2.imwrite(str(name), cv2.resize(image, (150, 96) if i else (96, 130)))
-    return file
+    return make_uneven_shapes(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(scope="session")
@@ -270,12 +266,6 @@ def test_model_with_other_classes_than_the_data(arguments, caplog):
     assert "knows 5 classes, the data 4" in caplog.text
     assert validator.nc == 5
     assert result[MAP] == pytest.approx(1.0)
-
-
-def test_test_time_augmentation_is_announced_as_missing(oracle, caplog):
-    with caplog.at_level(logging.WARNING):
-        oracle(augment=True)
-    assert "augment" in caplog.text
 
 
 # files --------------------------------------------------------------------------------

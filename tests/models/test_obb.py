@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from polygons_iou import polygon_iou
+from uneven_shapes import make_uneven_shapes
 
 from yolocore import YOLO
 from yolocore.cli import main
@@ -48,10 +49,7 @@ def run(tiny_obb_model, data, tmp_path_factory) -> YOLO:
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> Path:
     """Six pictures of 96 x 96 pixels, two of them stretched to other proportions."""
-    file = make_shapes(tmp_path_factory.mktemp("turned"), 2, 6, task="obb", imgsz=96)
-    for i, name in enumerate(sorted((file.parent / "images" / "val").iterdir())[:2]):
-        cv2.imwrite(str(name), cv2.resize(cv2.imread(str(name)), (150, 96) if i else (96, 130)))
-    return file
+    return make_uneven_shapes(tmp_path_factory.mktemp("turned"), "obb")
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from coco_truth import write_truth
+from coco_truth import judged, truth_beside
 from quantised import dequantised
+from uneven_shapes import make_uneven_shapes
 
-from yolocore.data.shapes import make_shapes
 from yolocore.errors import ConfigError
-from yolocore.models.yolo.detect.outputs import coco_statistics, image_id
 from yolocore.models.yolo.pose import PosePredictor, PoseValidator
 from yolocore.nn.tasks import PoseModel
 from yolocore.testing import tiny_model
@@ -54,10 +52,7 @@ def jointed(tmp_path_factory) -> Path:
 
     The first object of the third picture has no labelled keypoint.
     """
-    file = make_shapes(tmp_path_factory.mktemp("jointed"), 2, 6, task="pose", imgsz=96)
-    for i, name in enumerate(sorted((file.parent / "images" / "val").iterdir())[:2]):
-        image = cv2.imread(str(name))
-        cv2.imwrite(str(name), cv2.resize(image, (150, 96) if i else (96, 130)))
+    file = make_uneven_shapes(tmp_path_factory.mktemp("jointed"), "pose")
     labels = sorted((file.parent / "labels" / "val").iterdir())[2]
     first, *others = labels.read_text().splitlines()
     labels.write_text("\n".join([" ".join(first.split()[:5] + ["0"] * 12), *others]) + "\n")
@@ -202,22 +197,15 @@ def test_the_numbers_are_those_of_pycocotools_on_the_written_results(oracle, joi
     records = json.loads((validator.save_dir / "predictions.json").read_text())
     assert list(records[0]) == ["image_id", "file_name", "category_id", "bbox", "score", "keypoints"]
     assert (0.05 < validator.result[POSE] < 1) or not shift
-    write_truth(jointed.parent, tmp_path / "truth.json", "pose")
-    images = [image_id(image.key) for image in validator.metrics.stats]
-    poses = coco_statistics(tmp_path / "truth.json", records, images, "keypoints", "(P)")
+    poses = judged(validator, records, jointed.parent, tmp_path / "truth.json", "pose", "keypoints", "(P)")
     assert poses["coco/AP(P)"] == pytest.approx(validator.result[POSE], abs=1e-4)
     assert poses["coco/AP50(P)"] == pytest.approx(validator.result["metrics/mAP50(P)"], abs=1e-4)
 
 
 def test_statistics_of_ground_truth_beside_the_data_are_added(oracle, jointed):
     pytest.importorskip("pycocotools")
-    file = jointed.parent / "annotations" / "person_keypoints_val.json"
-    write_truth(jointed.parent, file, "pose")
-    try:
+    with truth_beside(jointed.parent, "person_keypoints_val.json", "pose"):
         result = oracle(save_json=True).result
-    finally:
-        file.unlink()
-        file.parent.rmdir()
     assert {"coco/AP", "coco/AP(P)", "coco/AR(P)"} <= set(result)
     assert result["coco/AP(P)"] == pytest.approx(result[POSE], abs=1e-4)
 
@@ -265,9 +253,7 @@ def test_published_weights_on_photographs_score_what_pycocotools_finds(genuine, 
     validator = PoseValidator(args={**args, "save_dir": str(tmp_path)})
     result = validator(model=genuine)
     assert result[POSE] > 0.3
-    write_truth(data, tmp_path / "truth.json", "pose")
-    images = [image_id(image.key) for image in validator.metrics.stats]
-    poses = coco_statistics(tmp_path / "truth.json", validator.jdict, images, "keypoints", "(P)")
+    poses = judged(validator, validator.jdict, data, tmp_path / "truth.json", "pose", "keypoints", "(P)")
     assert poses["coco/AP(P)"] == pytest.approx(result[POSE], abs=1e-4)
-    boxes = coco_statistics(tmp_path / "truth.json", validator.jdict, images)
+    boxes = judged(validator, validator.jdict, data, tmp_path / "truth.json", "pose")
     assert boxes["coco/AP"] == pytest.approx(result[BOX], abs=1e-4)

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from coco_truth import write_truth
+from coco_truth import judged, truth_beside
+from uneven_shapes import make_uneven_shapes
 
-from yolocore.data.shapes import make_shapes
-from yolocore.models.yolo.detect.outputs import coco_statistics, image_id
 from yolocore.models.yolo.segment import SegmentationValidator
 from yolocore.models.yolo.segment.outputs import polygon_mask
 from yolocore.nn.tasks import SegmentationModel
@@ -60,11 +59,7 @@ class Oracle(SegmentationValidator):
 @pytest.fixture(scope="session")
 def outlined(tmp_path_factory) -> Path:
     """Six pictures of 96 x 96 pixels with polygons, two of them cut to other proportions."""
-    file = make_shapes(tmp_path_factory.mktemp("outlined"), 2, 6, task="segment", imgsz=96)
-    for i, name in enumerate(sorted((file.parent / "images" / "val").iterdir())[:2]):
-        image = cv2.imread(str(name))
-        cv2.imwrite(str(name), cv2.resize(image, (150, 96) if i else (96, 130)))
-    return file
+    return make_uneven_shapes(tmp_path_factory.mktemp("outlined"), "segment")
 
 
 @pytest.fixture(scope="session")
@@ -222,22 +217,15 @@ def test_the_numbers_are_those_of_pycocotools_on_the_written_results(oracle, out
     records = json.loads((validator.save_dir / "predictions.json").read_text())
     assert list(records[0]) == ["image_id", "file_name", "category_id", "bbox", "score", "segmentation"]
     assert (0.05 < validator.result[MASK] < 1) or not shift
-    write_truth(outlined.parent, tmp_path / "truth.json", "segment")
-    images = [image_id(image.key) for image in validator.metrics.stats]
-    masks = coco_statistics(tmp_path / "truth.json", records, images, "segm", "(M)")
+    masks = judged(validator, records, outlined.parent, tmp_path / "truth.json", "segment", "segm", "(M)")
     assert masks["coco/AP(M)"] == pytest.approx(validator.result[MASK], abs=1e-4)
     assert masks["coco/AP50(M)"] == pytest.approx(validator.result["metrics/mAP50(M)"], abs=1e-4)
 
 
 def test_statistics_of_ground_truth_beside_the_data_are_added(oracle, outlined):
     pytest.importorskip("pycocotools")
-    file = outlined.parent / "annotations" / "instances_val.json"
-    write_truth(outlined.parent, file, "segment")
-    try:
+    with truth_beside(outlined.parent, "instances_val.json", "segment"):
         result = oracle(save_json=True).result
-    finally:
-        file.unlink()
-        file.parent.rmdir()
     assert {"coco/AP", "coco/AP(M)", "coco/ARlarge(M)"} <= set(result)
     assert result["coco/AP(M)"] == pytest.approx(result[MASK], abs=1e-4)
 
@@ -282,8 +270,6 @@ def test_outlines_of_photographs_score_what_pycocotools_finds(shared_dir, tmp_pa
     assert 0.4 < result[MASK] < 0.9
     numbers = {number: i + 1 for i, number in enumerate(validator.class_map)}  # COCO's leave some out
     records = [{**record, "category_id": numbers[record["category_id"]]} for record in validator.jdict]
-    write_truth(data, tmp_path / "truth.json", "segment")
-    images = [image_id(image.key) for image in validator.metrics.stats]
-    masks = coco_statistics(tmp_path / "truth.json", records, images, "segm", "(M)")
+    masks = judged(validator, records, data, tmp_path / "truth.json", "segment", "segm", "(M)")
     assert masks["coco/AP(M)"] == pytest.approx(result[MASK], abs=1e-4)
     assert masks["coco/AP50(M)"] == pytest.approx(result["metrics/mAP50(M)"], abs=1e-4)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from slow_losses import ciou
 
 from yolocore.nn.losses import DetectionLoss, LossArguments, class_weights
 
@@ -36,21 +36,6 @@ def make(batch=2, count=5, seed=0, dtype=torch.float64):
     return raw, targets
 
 
-def slow_ciou(a, b):
-    """CIoU of two lists of scalar tensors, alpha a constant."""
-    e = 1e-7
-    w, h, s, t = a[2] - a[0], a[3] - a[1] + e, b[2] - b[0], b[3] - b[1] + e
-    zero = torch.zeros((), dtype=torch.float64)
-    inter = torch.max(zero, torch.min(a[2], b[2]) - torch.max(a[0], b[0])) * torch.max(
-        zero, torch.min(a[3], b[3]) - torch.max(a[1], b[1])
-    )
-    iou = inter / (w * h + s * t - inter + e)
-    c2 = (torch.max(a[2], b[2]) - torch.min(a[0], b[0])) ** 2 + (torch.max(a[3], b[3]) - torch.min(a[1], b[1])) ** 2 + e
-    rho2 = ((a[0] + a[2] - b[0] - b[2]) ** 2 + (a[1] + a[3] - b[1] - b[3]) ** 2) / 4
-    v = 4 / math.pi**2 * (torch.atan(s / t) - torch.atan(w / h)) ** 2
-    return iou - rho2 / c2 - (v / (v - iou + 1 + e)).detach() * v
-
-
 def slow_loss(raw, batch, gains, smoothing=0.0, weights=None, topk=10):
     """Return (box, cls, dfl) by loops over images, objects and locations, with scalar tensors."""
     cells = [(x + 0.5, y + 0.5, s) for s in STRIDES for y in range(SIZE // s) for x in range(SIZE // s)]
@@ -71,7 +56,7 @@ def slow_loss(raw, batch, gains, smoothing=0.0, weights=None, topk=10):
         for a, (x, y, s) in enumerate(cells):
             if corners[0] < x * s < corners[2] and corners[1] < y * s < corners[3]:
                 inside.append(a)
-                u[g, a] = max(slow_ciou(corners, [c * s for c in decoded[b, a]]).item(), 0)
+                u[g, a] = max(ciou(corners, [c * s for c in decoded[b, a]]).item(), 0)
                 t[g, a] = scores[b, cls, a].sigmoid().item() ** 0.5 * u[g, a] ** 6
         for a in sorted(inside, key=lambda a: -t[g, a])[:topk]:
             claims.setdefault((b, a), []).append(g)
@@ -87,7 +72,7 @@ def slow_loss(raw, batch, gains, smoothing=0.0, weights=None, topk=10):
         wanted[b, :, a] += smoothing / NC * score
         x, y, s = cells[a]
         target = [v / s for v in objects[g][0]]
-        box = box + (1 - slow_ciou(decoded[b, a], target)) * score
+        box = box + (1 - ciou(decoded[b, a], target)) * score
         for i, distance in enumerate((x - target[0], y - target[1], target[2] - x, target[3] - y)):
             distance = min(max(float(distance), 0), 14.99)
             log_p = boxes[b, 16 * i : 16 * i + 16, a].log_softmax(0)

@@ -91,6 +91,12 @@ def test_every_detection_becomes_an_outline(plugin, images: Path) -> None:
         auto_annotate(images, model, "box_b.pt", **settings)
 
 
+def test_an_image_that_cannot_be_read_is_told(plugin, images: Path) -> None:
+    (images / "bad.jpg").write_bytes(b"no image")
+    result = auto_annotate(images, tiny_model("detect"), "box_b.pt", conf=1.0, imgsz=64, device="cpu")
+    assert result.findings == [f"{images / 'bad.jpg'}: image was skipped: it cannot be read"]
+
+
 def test_images_without_detections_get_no_file(plugin, images: Path) -> None:
     result = auto_annotate(images, tiny_model("detect"), "box_b.pt", conf=1.0, imgsz=64, device="cpu")
     assert (result.files, result.objects) == (0, 0)

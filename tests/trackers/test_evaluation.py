@@ -104,6 +104,22 @@ class TestFiles:
         assert read.id.tolist() == [7, 7, 9]
         np.testing.assert_allclose(read.xywh[0], [100, 25, 20, 20])
 
+    def test_label_files_of_a_folder_of_pictures_are_named_by_the_frame(self, tmp_path):
+        for name in ("000002", "000010"):
+            (tmp_path / f"{name}.txt").write_text("0 0.5 0.25 0.1 0.2 7\n")
+        assert read_tracks(tmp_path, (200, 100)).frame.tolist() == [2, 10]
+
+    def test_label_files_of_two_videos_are_not_mixed(self, tmp_path):
+        for name in ("a_1", "a_2", "b_1"):
+            (tmp_path / f"{name}.txt").write_text("0 0.5 0.25 0.1 0.2 7\n")
+        with pytest.raises(DataError, match=r"several videos \(a, b\)"):
+            read_tracks(tmp_path, (200, 100))
+
+    def test_what_is_no_text_says_so(self, tmp_path):
+        (tmp_path / "gt.jpg").write_bytes(b"\xff\xd8\xff")
+        with pytest.raises(DataError, match=r"gt\.jpg: not a text file"):
+            read_truth(tmp_path / "gt.jpg")
+
     @pytest.mark.parametrize(
         ("text", "where"), [("1,2,3\n", ":1: 3 numbers"), ("1,1,0,0,5,5,1\n\n1,1,0,0,5,x,1\n", ":3: 'x' is not")]
     )

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from yolocore.errors import DataError
+from yolocore.utils import lettering
 from yolocore.utils.image_files import write_image
 from yolocore.utils.ops import xywhr2xyxyxyxy
 from yolocore.utils.palette import luminance, readable
+from yolocore.utils.placement import shortened
 from yolocore.utils.plotting import Annotator, colors, highest_first, save_one_box
 
 
@@ -51,7 +53,7 @@ class TestColors:
         assert readable(white, (250, 250, 210)) == (0, 0, 0)
         for i in range(20):
             ink, patch = luminance(readable(white, colors(i))), luminance(colors(i))
-            assert (max(ink, patch) + 0.05) / (min(ink, patch) + 0.05) >= 3
+            assert (max(ink, patch) + 0.05) / (min(ink, patch) + 0.05) >= 4.5
 
 
 class TestAnnotator:
@@ -143,6 +145,70 @@ class TestAnnotator:
         first = (one != bare).any(-1)
         assert first.any()
         assert (both[first] == one[first]).all()
+
+    def test_a_label_that_others_would_hide_is_left_out(self):
+        def drawn(*labels):
+            a = Annotator(np.zeros((40, 60, 3), np.uint8))
+            a.box_labels([(5, 12, 50, 38)] * 8, labels, [(200, 0, 0)] * 8)
+            return a.im
+
+        text = "aaaa 0.9"
+        assert (drawn(*[""] * 8) != drawn(text, *[""] * 7)).any()
+        assert (drawn(*[text] * 7, "") == drawn(*[text] * 7, "bbbb 0.8")).all()
+
+    def test_small_boxes_have_smaller_labels_and_thinner_lines(self):
+        def drawn(box, **arguments):
+            a = Annotator(np.zeros((1080, 1920, 3), np.uint8), **arguments)
+            a.box_labels([box], ["bus 0.9"], [(200, 0, 0)])
+            return a.im.any(-1)
+
+        large, small = (300, 300, 900, 900), (300, 300, 330, 330)
+        assert drawn(small)[:297].sum() < 0.6 * drawn(large)[:297].sum()
+        lines = [drawn(box)[(box[1] + box[3]) // 2, 290:310].sum() for box in (large, small)]
+        assert lines[0] > lines[1] >= 2
+        for asked in ({"line_width": 5}, {"font_size": 35}):
+            assert drawn(small, **asked)[:297].sum() == pytest.approx(drawn(large, **asked)[:297].sum(), rel=0.1)
+
+    @pytest.mark.parametrize("pen", [{}, {"pil": True}])
+    @pytest.mark.parametrize("width", [60, 120, 300])
+    def test_a_long_name_is_cut_and_its_score_kept(self, width, pen):
+        name = "a class with an exceptionally long name 0.70"
+        a = Annotator(np.zeros((200, width, 3), np.uint8), **pen)
+        short = shortened(name, a.pen, width - 8)
+        assert a.pen.measure(short)[0] <= width - 8
+        assert short.startswith("a")
+        assert short.endswith(" 0.70") or short == name
+        a.box_label((0, 50, 30, 90), name, (200, 0, 0))
+        b = Annotator(np.zeros((200, width, 3), np.uint8), **pen)
+        b.box_label((0, 50, 30, 90), short, (200, 0, 0))
+        assert (a.im == b.im).all()
+
+    def test_a_name_without_score_and_one_that_cannot_fit(self):
+        pen = Annotator(blank()).pen
+        assert shortened("unbelievable", pen, 60).endswith("..")
+        assert shortened("bus 0.9", pen, 500) == "bus 0.9"
+        assert shortened("bus 0.9", pen, 1) == "bus 0.9"
+
+    def test_text_on_a_tiny_picture_leaves_some_of_it(self):
+        assert Annotator(np.zeros((64, 48, 3), np.uint8)).line_height < 10
+        assert Annotator(np.zeros((640, 480, 3), np.uint8)).line_height == 14
+
+    def test_another_font_helps_out_where_letters_are_missing(self, monkeypatch, caplog):
+        latin = str(lettering.bundled_font().with_name("cmr10.ttf"))  # comes with matplotlib, has no Cyrillic
+        lettering.covering_font.cache_clear()
+        monkeypatch.setattr(lettering, "WIDE_FONTS", (str(lettering.bundled_font()),))
+        assert lettering.covering_font(latin, "яж") == str(lettering.bundled_font())
+        assert lettering.covering_font(latin, "é") in {latin, str(lettering.bundled_font())}
+        helped, alone = Annotator(blank(), font=latin), Annotator(blank())
+        helped.text((10, 10), "яж")
+        alone.text((10, 10), "яж")
+        assert (helped.im.any(-1).sum(0) == alone.im.any(-1).sum(0)).all()
+        assert not caplog.text
+        monkeypatch.setattr(lettering, "WIDE_FONTS", ())
+        lettering.covering_font.cache_clear()
+        assert lettering.covering_font(latin, "яж") == latin
+        assert "no font at hand has the letters яж" in caplog.text
+        lettering.covering_font.cache_clear()
 
     def test_text_outside_ascii_is_written_letter_by_letter(self):
         plain, accented = Annotator(blank()), Annotator(blank())

@@ -16,7 +16,7 @@ from pathlib import Path
 from clearml_kit import recipe
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 
 
 def kill_in_epoch_2(trainer):
@@ -36,7 +36,7 @@ def main(model: str, data: str, folder: str, *how: str) -> None:
         yolo.add_callback("on_train_batch_end", kill_in_epoch_2)
     yolo.train(**{**recipe(data), "plots": "kill" not in how}, project=folder, name="exp")
     trainer = yolo.trainer
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "clearml"]
+    report = plugin_report(trainer, "clearml")
     facts = {"digest": weights_digest(trainer), "seconds": report.total_ms / 1000, "state": report.state}
     print(json.dumps({**facts, "ended": time.time()}))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 SUMMARY = "Summary"
 VARIABLES = tuple(f"{who}_{what}" for who in ("CLEARML", "TRAINS") for what in ("OFFLINE_MODE", "PROC_MASTER_ID"))
@@ -22,9 +21,7 @@ def recipe(data: Path | str) -> dict[str, Any]:
 
 def results(save_dir: Path) -> list[dict[str, float]]:
     """Return the rows of ``results.csv`` without epoch and time."""
-    with (save_dir / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{k: float(v) for k, v in row.items() if k not in ("epoch", "time") and v} for row in rows]
+    return [{k: float(v) for k, v in row.items() if v} for row in read_results(save_dir).values()]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from clearml_kit import recipe
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 from yolocore_clearml import session
 
 
@@ -31,7 +31,7 @@ def break_off_in_epoch_2(trainer):
 
 
 def facts(trainer):
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "clearml"]
+    report = plugin_report(trainer, "clearml")
     return {"digest": weights_digest(trainer), "seconds": report.total_ms / 1000, "state": report.state}
 
 

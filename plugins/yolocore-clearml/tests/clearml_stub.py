@@ -6,16 +6,13 @@ import base64
 import json
 import re
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from yolocore.testing import StubReply, StubRequest, StubServer
 
 FILES = "/files"
 DIE = "/die"  # a client may ask for the server's end
@@ -147,79 +144,35 @@ class Store:
     events_add = events_add_batch
 
 
-class Handler(BaseHTTPRequestHandler):
+class Server(StubServer):
     """Speaks HTTP for a store."""
 
-    protocol_version = "HTTP/1.1"
-    server: Server
+    def __init__(self) -> None:
+        self.store = Store()
+        super().__init__()
 
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length) if length else b""
-        found = API.match(self.path.partition("?")[0])
-        if self.path == DIE:
-            self.server.die()
-        if self.server.is_dead:
-            self.close_connection = True
-        elif self.path.startswith(FILES):
-            self._receive(body)
-            self._reply({})
-        elif found:
-            lines = [json.loads(line) for line in body.decode().splitlines() if line.strip()] or [{}]
-            try:
-                data = self.server.store.answer(found[1], found[2], lines)
-            except KeyError as error:
-                self._reply({"meta": {"result_code": 400, "result_msg": f"no {error}"}, "data": {}}, 400)
-            else:
-                self._reply({"meta": {"result_code": 200, "result_subcode": 0, "result_msg": "OK"}, "data": data})
-        else:
-            self._reply({})
+    def respond(self, request: StubRequest) -> Any:
+        found = API.match(request.path)
+        if request.path == DIE:
+            self.close()
+            self.drop()
+        if request.path.startswith(FILES):
+            self.receive(request)
+            return {}
+        if not found:
+            return {}
+        lines = [json.loads(line) for line in request.body.decode().splitlines() if line.strip()] or [{}]
+        try:
+            data = self.store.answer(found[1], found[2], lines)
+        except KeyError as error:
+            return StubReply({"meta": {"result_code": 400, "result_msg": f"no {error}"}, "data": {}}, 400)
+        return {"meta": {"result_code": 200, "result_subcode": 0, "result_msg": "OK"}, "data": data}
 
-    do_GET = do_POST = do_PUT = do_HEAD = _serve
-
-    def _receive(self, body: bytes) -> None:
+    def receive(self, request: StubRequest) -> None:
         """Keep the files of a form."""
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        message = BytesParser(policy=HTTP).parsebytes(head + body)
+        head = f"Content-Type: {request.headers.get('content-type')}\r\n\r\n".encode()
+        message = BytesParser(policy=HTTP).parsebytes(head + request.body)
         for part in message.iter_parts() if isinstance(message, EmailMessage) and message.is_multipart() else ():
             name = part.get_param("name", header="content-disposition") or part.get_filename()
-            with self.server.store.lock:
-                self.server.store.files[str(name).lstrip("/")] = part.get_payload(decode=True)
-
-    def _reply(self, answer: dict[str, Any], status: int = 200) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self) -> None:
-        self.store, self.is_dead = Store(), False
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def die(self) -> None:
-        """Take no connection any more, and answer nothing on those there are."""
-        self.is_dead = True
-        self.shutdown()
-        self.socket.close()
-
-
-@contextmanager
-def serving() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+            with self.store.lock:
+                self.store.files[str(name).lstrip("/")] = part.get_payload(decode=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clearml_kit import VARIABLES, recipe
-
-from yolocore import YOLO
-from yolocore.testing import weights_digest
+from clearml_kit import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,18 +18,14 @@ ACCOUNT = ("API_HOST", "WEB_HOST", "FILES_HOST", "API_ACCESS_KEY", "API_SECRET_K
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hermetic(isolated_home: Path) -> Iterator[Path]:
     """Keep ClearML and yolocore out of the home directory, and without credentials."""
-    home = tmp_path_factory.mktemp("clearml-home")
-    own = {f"YOLOCORE_{kind}_DIR": str(home / f"yolocore-{kind.lower()}") for kind in ("CONFIG", "CACHE")}
-    own |= {"OMP_NUM_THREADS": "1", "CLEARML_CONFIG_FILE": str(home / "none.conf")}
-    own |= {"CLEARML_CACHE_DIR": str(home / "cache")}
     with pytest.MonkeyPatch.context() as patch:
         for name in ACCOUNT:
             patch.delenv(f"CLEARML_{name}", raising=False)
-        for name, value in own.items():
-            patch.setenv(name, value)
-        yield home
+        patch.setenv("CLEARML_CONFIG_FILE", str(isolated_home / "none.conf"))
+        patch.setenv("CLEARML_CACHE_DIR", str(isolated_home / "cache"))
+        yield isolated_home
 
 
 @pytest.fixture
@@ -56,20 +50,6 @@ def no_task_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., Any]:
-    """A function that trains two epochs of three batches in a directory and returns the trainer."""
-
-    def run(folder: Path, name: str = "exp", callbacks: dict[str, Any] | None = None, **more: Any) -> Any:
-        model = YOLO(tiny_detect_model)
-        for event, function in (callbacks or {}).items():
-            model.add_callback(event, function)
-        model.train(**{**recipe(tiny_detect_dataset), "project": str(folder), "name": name, **more})
-        return model.trainer
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
-    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none", plots=False))
+def trained(short_training: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains with the plugin and returns the trainer; see ``short_training``."""
+    return partial(short_training, plugins="clearml", plots=True, name="exp")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from clearml_kit import expect_as_in_csv, read, sessions_in
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import StubServer, plugin_report, weights_digest
 
 HERE = Path(__file__).parent
 LIMIT = 10.0
@@ -33,39 +30,39 @@ def credentials(monkeypatch):
 
 
 def seconds_of(trainer):
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "clearml"]
+    report = plugin_report(trainer, "clearml")
     assert (report.state, report.errors) == ("active", 0)
     return report.total_ms / 1000
 
 
-def test_no_key_records_offline(trained, cache, tmp_path, control, caplog):
+def test_no_key_records_offline(trained, cache, tmp_path, control_digest, caplog):
     trainer = trained(tmp_path, plots=False)
     assert caplog.text.count("there are no ClearML credentials; recording into") == 1
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert len(sessions_in(cache)) == 1
 
 
 def test_a_server_that_is_down_means_offline_in_no_time(
-    trained, cache, tmp_path, control, credentials, monkeypatch, caplog
+    trained, cache, tmp_path, control_digest, credentials, monkeypatch, caplog
 ):
     monkeypatch.setenv("CLEARML_API_HOST", "http://127.0.0.1:9")
     trainer = trained(tmp_path, plots=False)
     assert "the ClearML server http://127.0.0.1:9 does not answer; recording into" in caplog.text
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     expect_as_in_csv(read(*sessions_in(cache)), trainer.save_dir)
     assert seconds_of(trainer) < LIMIT
 
 
-def test_a_server_that_says_nothing_means_offline(trained, cache, tmp_path, control, credentials, monkeypatch):
+def test_a_server_that_says_nothing_means_offline(trained, cache, tmp_path, control_digest, credentials, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("CLEARML_API_HOST", f"http://127.0.0.1:{silent.getsockname()[1]}")
         trainer = trained(tmp_path, plots=False)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     expect_as_in_csv(read(*sessions_in(cache)), trainer.save_dir)
     assert seconds_of(trainer) < LIMIT
 
 
-def test_an_sdk_that_raises_costs_its_record_only(trained, cache, tmp_path, control, monkeypatch, caplog):
+def test_an_sdk_that_raises_costs_its_record_only(trained, cache, tmp_path, control_digest, monkeypatch, caplog):
     import clearml
 
     def broken(*args, **options):
@@ -73,14 +70,14 @@ def test_an_sdk_that_raises_costs_its_record_only(trained, cache, tmp_path, cont
 
     monkeypatch.setattr(clearml.Logger, "report_scalar", broken)
     trainer = trained(tmp_path)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert caplog.text.count("clearml: RuntimeError: the SDK is broken") == 1
     record = read(*sessions_in(cache))
     assert not record.scalars
     assert record.artifacts == {"best.pt": trainer.best.read_bytes()}
 
 
-def test_an_sdk_that_cannot_start_costs_its_record_only(trained, cache, tmp_path, control, monkeypatch, caplog):
+def test_an_sdk_that_cannot_start_costs_its_record_only(trained, cache, tmp_path, control_digest, monkeypatch, caplog):
     import clearml
 
     def broken(*args, **options):
@@ -88,32 +85,19 @@ def test_an_sdk_that_cannot_start_costs_its_record_only(trained, cache, tmp_path
 
     monkeypatch.setattr(clearml.Task, "init", broken)
     trainer = trained(tmp_path, plots=False)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert caplog.text.count("clearml: nothing is recorded: SystemExit: no way") == 1
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode
-    ):
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=False)
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_told_and_ends_in_time(
-    small_disk, tmp_path, control, tiny_detect_model, tiny_detect_dataset, monkeypatch
+    small_disk, tmp_path, control_digest, tiny_detect_model, tiny_detect_dataset, monkeypatch
 ):
-    monkeypatch.setenv("CLEARML_CACHE_DIR", str(small_disk))
-    (small_disk / "ballast").write_bytes(bytes(1000 * 1024))
+    disk = small_disk(1024)
+    monkeypatch.setenv("CLEARML_CACHE_DIR", str(disk))
+    (disk / "ballast").write_bytes(bytes(1000 * 1024))
     ended, facts = child(tiny_detect_model, tiny_detect_dataset, tmp_path)
-    assert facts["digest"] == control
+    assert facts["digest"] == control_digest
     assert facts["seconds"] < LIMIT, ended.stderr
     assert "clearml: " in ended.stderr
 
@@ -138,7 +122,7 @@ def child(model, data, folder, *how, expected=0):
 
 @pytest.mark.slow
 def test_a_killed_training_leaves_its_record_and_goes_on_in_it(
-    cache, tmp_path, control, tiny_detect_model, tiny_detect_dataset
+    cache, tmp_path, control_digest, tiny_detect_model, tiny_detect_dataset
 ):
     child(tiny_detect_model, tiny_detect_dataset, tmp_path, "kill", expected=-9)
     (folder,) = [path for path in (cache / "offline").iterdir() if path.is_dir()]
@@ -146,37 +130,26 @@ def test_a_killed_training_leaves_its_record_and_goes_on_in_it(
     assert {i for _, _, i, _ in read(folder).scalars} == {0}
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
     model.train(resume=True)
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
     (archive,) = sessions_in(cache)
     assert archive.stem == folder.name
     expect_as_in_csv(read(archive), tmp_path / "exp")
 
 
-class AnswersPingsOnly(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path.endswith("/debug.ping"):
-            self.send_response(200)
-            self.end_headers()
-        else:
-            time.sleep(60)
-
-    do_POST = do_GET
-
-    def log_message(self, *args):
-        pass
+class AnswersPingsOnly(StubServer):
+    def respond(self, request):
+        if not request.path.endswith("/debug.ping"):
+            self.hang()
+        return b""
 
 
 @pytest.mark.slow
 def test_a_server_that_makes_no_task_is_left_alone_after_ten_seconds(
-    cache, tmp_path, control, credentials, monkeypatch, tiny_detect_model, tiny_detect_dataset
+    cache, tmp_path, control_digest, credentials, monkeypatch, tiny_detect_model, tiny_detect_dataset
 ):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), AnswersPingsOnly)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("CLEARML_API_HOST", f"http://127.0.0.1:{server.server_port}")
-    ended, facts = child(tiny_detect_model, tiny_detect_dataset, tmp_path)
-    server.shutdown()
-    server.server_close()
-    assert facts["digest"] == control
+    with AnswersPingsOnly() as server:
+        monkeypatch.setenv("CLEARML_API_HOST", server.url)
+        ended, facts = child(tiny_detect_model, tiny_detect_dataset, tmp_path)
+    assert facts["digest"] == control_digest
     assert facts["seconds"] < LIMIT + 3
     assert "clearml: nothing is recorded: TimeoutError: clearml-init took longer than 10 s" in ended.stderr

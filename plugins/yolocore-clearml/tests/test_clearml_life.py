@@ -30,7 +30,7 @@ def test_a_run_of_one_epoch_has_the_first_batches(trained, cache, tmp_path):
 
 
 def test_two_trainings_in_one_process_make_two_tasks(trained, cache, tmp_path):
-    trainers = [trained(tmp_path, name, epochs=1, plots=False) for name in ("one", "two")]
+    trainers = [trained(tmp_path, name=name, epochs=1, plots=False) for name in ("one", "two")]
     records = [read(path) for path in sessions_in(cache)]
     assert [record.task["name"] for record in records] == ["one", "two"]
     assert records[0].task["id"] != records[1].task["id"]
@@ -48,7 +48,7 @@ def test_a_training_that_fails_is_recorded_as_failed(trained, cache, tmp_path):
     assert not record.artifacts
 
 
-def test_a_resumed_training_continues_the_same_task(trained, cache, tmp_path, control):
+def test_a_resumed_training_continues_the_same_task(trained, cache, tmp_path, control_digest):
     with pytest.raises(BreakOffError):
         trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2}, plots=False)
     (before,) = sessions_in(cache)
@@ -60,7 +60,7 @@ def test_a_resumed_training_continues_the_same_task(trained, cache, tmp_path, co
     expect_as_in_csv(record, tmp_path / "exp")
     assert record.task["tags"] == ["yolocore"]
     assert record.artifacts == {"best.pt": model.trainer.best.read_bytes()}
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
 
 
 def test_without_the_folder_a_resumed_training_makes_a_new_task(trained, cache, tmp_path, monkeypatch):
@@ -104,7 +104,7 @@ def test_a_task_that_the_user_opened_is_used_and_stays_open(trained, cache, tmp_
     assert record.artifacts == {"best.pt": trainer.best.read_bytes()}, "and no automatic model beside it"
 
 
-def test_a_user_who_closes_the_task_in_the_middle_ends_the_record(trained, cache, tmp_path, control):
+def test_a_user_who_closes_the_task_in_the_middle_ends_the_record(trained, cache, tmp_path, control_digest):
     def close(trainer):
         from clearml import Task
 
@@ -113,13 +113,13 @@ def test_a_user_who_closes_the_task_in_the_middle_ends_the_record(trained, cache
 
     trainer = trained(tmp_path, callbacks={"on_train_epoch_start": close}, plots=False)
     assert {i for _, _, i, _ in read(*sessions_in(cache)).scalars} == {0}
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
-def test_workers_of_the_loader_leave_the_task_alone(trained, cache, tmp_path, control):
+def test_workers_of_the_loader_leave_the_task_alone(trained, cache, tmp_path, control_digest):
     trainer = trained(tmp_path, workers=2, plots=False)
     expect_as_in_csv(read(*sessions_in(cache)), trainer.save_dir)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
 def test_arguments_name_project_task_and_tags(trained, cache, tmp_path):
@@ -129,20 +129,20 @@ def test_arguments_name_project_task_and_tags(trained, cache, tmp_path):
     assert (task["project_name"], task["name"], sorted(task["tags"])) == ("p", "t", ["a", "b"])
 
 
-def test_without_leave_to_go_offline_nothing_is_recorded(trained, cache, tmp_path, control, caplog):
+def test_without_leave_to_go_offline_nothing_is_recorded(trained, cache, tmp_path, control_digest, caplog):
     trainer = trained(tmp_path, plots=False, **{"clearml.offline": False})
     assert not sessions_in(cache)
     assert caplog.text.count("clearml: nothing is recorded: ConnectionError: there are no ClearML credentials") == 1
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
 def test_a_child_that_cannot_reach_the_task_of_its_parent_records_nothing(
-    trained, cache, tmp_path, control, monkeypatch, caplog
+    trained, cache, tmp_path, control_digest, monkeypatch, caplog
 ):
     monkeypatch.setenv("CLEARML_PROC_MASTER_ID", "1:abc")
     trainer = trained(tmp_path, plots=False)
     assert caplog.text.count("clearml: nothing is recorded: MissingConfigError") == 1
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
 def test_a_child_of_a_process_whose_task_is_closed_has_its_own(trained, cache, tmp_path, monkeypatch):

@@ -94,6 +94,6 @@ def test_the_task_is_named_after_project_and_run(recorded):
     assert record.task["tags"] == ["yolocore"]
 
 
-def test_the_weights_are_those_of_a_training_without_plugins(recorded, control):
+def test_the_weights_are_those_of_a_training_without_plugins(recorded, control_digest):
     trainer, _ = recorded
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clearml_kit import Record, expect_as_in_csv
-from clearml_stub import serving
+from clearml_stub import Server
 
 HERE = Path(__file__).parent
 LIMIT = 10.0
@@ -23,7 +23,7 @@ MODEL_FACTS = {"model/parameters", "model/GFLOPs", "model/speed_PyTorch(ms)"}
 def online(tiny_detect_model, tiny_detect_dataset, hermetic, tmp_path_factory):
     """The server's store, the run directories, and what the process said about its trainings."""
     folder = tmp_path_factory.mktemp("online")
-    with serving() as server:
+    with Server() as server:
         hosts = {f"CLEARML_{kind}_HOST": server.url for kind in ("API", "WEB")}
         keys = {"CLEARML_API_ACCESS_KEY": "key", "CLEARML_API_SECRET_KEY": "secret"}
         rest = {"CLEARML_FILES_HOST": f"{server.url}/files", "NO_PROXY": "*", "no_proxy": "*"}
@@ -52,7 +52,7 @@ def content(store, url):
 
 
 @pytest.mark.slow
-def test_the_server_gets_every_number_and_argument(online, control):
+def test_the_server_gets_every_number_and_argument(online, control_digest):
     store, folder, facts, _ = online
     record = record_of(store, "recorded")
     expect_as_in_csv(record, folder / "recorded")
@@ -60,7 +60,7 @@ def test_the_server_gets_every_number_and_argument(online, control):
     assert (record.arguments["epochs"], record.arguments["name"], record.arguments["time"]) == ("2", "recorded", "")
     assert record.task["status"] == "completed"
     assert record.task["tags"] == ["yolocore"]
-    assert facts["recorded"]["digest"] == control
+    assert facts["recorded"]["digest"] == control_digest
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_the_server_gets_pictures_and_the_best_weights_byte_by_byte(online):
 
 
 @pytest.mark.slow
-def test_a_task_fails_with_its_training_and_goes_on_when_it_is_resumed(online, control):
+def test_a_task_fails_with_its_training_and_goes_on_when_it_is_resumed(online, control_digest):
     store, folder, facts, _ = online
     record = record_of(store, "broken")  # one task
     statuses = [status for task, status in store.statuses if task == record.task["id"]]
@@ -90,13 +90,13 @@ def test_a_task_fails_with_its_training_and_goes_on_when_it_is_resumed(online, c
     assert changes == ["in_progress", "completed", "failed", "in_progress", "completed"]
     assert record.task["tags"] == ["yolocore"]
     expect_as_in_csv(record, folder / "broken")
-    assert facts["resumed"]["digest"] == control
+    assert facts["resumed"]["digest"] == control_digest
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_in_the_middle_costs_the_rest_of_the_record(online, control):
+def test_a_server_that_dies_in_the_middle_costs_the_rest_of_the_record(online, control_digest):
     store, _, facts, log = online
-    assert facts["orphaned"]["digest"] == control
+    assert facts["orphaned"]["digest"] == control_digest
     assert facts["orphaned"]["state"] == "active"
     assert facts["orphaned"]["seconds"] < LIMIT
     assert facts["exit_seconds"] < EXIT_LIMIT, "ClearML would go on trying"

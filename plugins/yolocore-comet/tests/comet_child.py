@@ -9,10 +9,10 @@ import signal
 import sys
 import time
 
-from comet_kit import Watch, recipe, report_of
+from comet_kit import recipe
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import PluginClock, plugin_report, weights_digest
 
 
 def main(request: dict) -> None:
@@ -26,16 +26,16 @@ def main(request: dict) -> None:
         if trainer.epoch == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    watch = Watch(model)
+    clock = PluginClock("comet").attach(model)
     if request.get("kill"):
         model.add_callback("on_train_batch_end", kill)
     model.train(**{**recipe(request["data"]), **request["arguments"]})
-    report = report_of(model.trainer)
+    report = plugin_report(model.trainer, "comet")
     answer = {
         "digest": weights_digest(model.trainer),
         "state": report.state,
         "reason": report.reason,
-        "end": watch.end(model.trainer),
+        "end": clock.end(model.trainer),
         "messages": messages,
         "trained": time.monotonic(),
     }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 OWN_METRIC = "process duration"  # Comet's own
 
@@ -20,46 +18,9 @@ def recipe(data: Path | str) -> dict[str, Any]:
     return two_epochs(data, "comet", plots=False)
 
 
-def results(save_dir: Path) -> dict[int, dict[str, str]]:
-    """Return epoch → column → text of ``results.csv``."""
-    with (save_dir / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {int(row.pop("epoch")): {k: v for k, v in row.items() if k != "time"} for row in rows}
-
-
 def archives_in(save_dir: Path) -> list[Path]:
     """Return the archives of a run directory, oldest first."""
     return sorted((save_dir / "comet").glob("*.zip"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def report_of(trainer: Any) -> Any:
-    """Return what the trainer says about the plugin."""
-    return next(report for report in trainer.manager.plugins() if report.name == "comet")
-
-
-def allowed(seconds: float) -> float:
-    """Return what a time limit means here: with several jobs a core, everything takes so many times longer."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-class Watch:
-    """How long the plugin holds a model's trainings up."""
-
-    def __init__(self, model: Any) -> None:
-        self.begun: dict[str, float] = {}
-        for event in ("on_train_start", "on_train_end"):
-            model.add_callback(event, self._stamp)  # before the plugin, which comes last
-
-    def _stamp(self, trainer: Any) -> None:
-        self.begun[trainer.context.event] = report_of(trainer).total_ms / 1000
-
-    def start(self) -> float:
-        """Return the seconds before the first epoch."""
-        return self.begun["on_train_start"]
-
-    def end(self, trainer: Any) -> float:
-        """Return the seconds after the last epoch."""
-        return report_of(trainer).total_ms / 1000 - self.begun["on_train_end"]
 
 
 @dataclass
@@ -134,7 +95,7 @@ def read(archive: Path) -> Record:
 
 def expect_as_in_csv(record: Record, save_dir: Path, batches: int = 3) -> None:
     """Compare every number with ``results.csv``, which has six significant digits, and the steps with the epochs."""
-    table = results(save_dir)
+    table = read_results(save_dir)
     epochs = record.epochs()
     assert sorted(epochs) == sorted(table)
     for number, row in epochs.items():

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comet_kit import Watch, recipe
 
-from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import PluginClock
 from yolocore_comet.session import sdk
 
 if TYPE_CHECKING:
@@ -20,17 +18,14 @@ pytest_plugins = ["yolocore.testing"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hermetic(isolated_home: Path) -> Iterator[Path]:
     """Keep Comet and yolocore out of the home directory, and Comet off the network."""
-    home = tmp_path_factory.mktemp("comet-home")
-    own = {"COMET_MODE": "offline", "COMET_CONFIG": str(home / "comet.config"), "OMP_NUM_THREADS": "1"}
-    own |= {f"YOLOCORE_{kind}_DIR": str(home / f"yolocore-{kind.lower()}") for kind in ("CONFIG", "CACHE")}
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("COMET_") or name.lower().endswith("_proxy")]:
+        for name in [name for name in os.environ if name.startswith("COMET_")]:
             patch.delenv(name)
-        for name, value in own.items():
-            patch.setenv(name, value)
-        yield home
+        patch.setenv("COMET_MODE", "offline")
+        patch.setenv("COMET_CONFIG", str(isolated_home / "comet.config"))
+        yield isolated_home
 
 
 @pytest.fixture(autouse=True)
@@ -45,22 +40,13 @@ def none_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., Any]:
-    """A function that trains two epochs of three batches in a directory and returns the trainer."""
+def trained(short_training: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains with the plugin and returns the trainer, which gets a ``clock``; see ``short_training``."""
 
-    def run(folder: Path, name: str = "exp", callbacks: dict[str, Any] | None = None, **more: Any) -> Any:
-        model = YOLO(tiny_detect_model)
-        watch = Watch(model)
-        for event, function in (callbacks or {}).items():
-            model.add_callback(event, function)
-        model.train(**{**recipe(tiny_detect_dataset), "project": str(folder), "name": name, **more})
-        model.trainer.watch = watch
-        return model.trainer
+    def run(folder: Path, **more: Any) -> Any:
+        clock = PluginClock("comet")
+        trainer = short_training(folder, attach=[clock], **{"plugins": "comet", "plots": False, "name": "exp", **more})
+        trainer.clock = clock
+        return trainer
 
     return run
-
-
-@pytest.fixture(scope="session")
-def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
-    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))

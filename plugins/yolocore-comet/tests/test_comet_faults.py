@@ -10,15 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from comet_kit import OWN_METRIC, Record, Watch, allowed, archives_in, expect_as_in_csv, read, report_of
+from comet_kit import OWN_METRIC, Record, archives_in, expect_as_in_csv, read
 from comet_stub import Stub
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import PluginClock, allowed, plugin_report, weights_digest
 from yolocore_comet.session import sdk
 
 LIMIT = 10.0
@@ -37,11 +36,11 @@ def online(monkeypatch):
     return run
 
 
-def expect_unharmed(trainer, control):
-    assert weights_digest(trainer) == control
-    assert report_of(trainer).state == "active", report_of(trainer).reason
-    assert trainer.watch.start() <= allowed(LIMIT)
-    assert trainer.watch.end(trainer) <= allowed(LIMIT)
+def expect_unharmed(trainer, control_digest):
+    assert weights_digest(trainer) == control_digest
+    assert plugin_report(trainer, "comet").state == "active", plugin_report(trainer, "comet").reason
+    assert trainer.clock.start() <= allowed(LIMIT)
+    assert trainer.clock.end(trainer) <= allowed(LIMIT)
 
 
 def expect_offline_record(save_dir):
@@ -51,29 +50,29 @@ def expect_offline_record(save_dir):
 @pytest.mark.parametrize(
     ("missing", "told"), [("COMET_API_KEY", "there is no API key"), (None, "http://127.0.0.1:9/clientlib/ does not")]
 )
-def test_without_key_or_server_it_records_offline(missing, told, online, trained, control, tmp_path, caplog):
+def test_without_key_or_server_it_records_offline(missing, told, online, trained, control_digest, tmp_path, caplog):
     online({key: value for key, value in DOWN.items() if key != missing})
     trainer = trained(tmp_path)
-    expect_unharmed(trainer, control)
+    expect_unharmed(trainer, control_digest)
     assert caplog.text.count(told) == caplog.text.count("recording offline into") == 1
     expect_offline_record(trainer.save_dir)
 
 
-def test_a_server_that_never_answers_means_offline(online, trained, control, tmp_path, caplog):
+def test_a_server_that_never_answers_means_offline(online, trained, control_digest, tmp_path, caplog):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         online({**DOWN, "COMET_URL_OVERRIDE": f"http://127.0.0.1:{silent.getsockname()[1]}/clientlib/"})
         trainer = trained(tmp_path)
-    expect_unharmed(trainer, control)
+    expect_unharmed(trainer, control_digest)
     assert "does not answer; recording offline" in caplog.text
     expect_offline_record(trainer.save_dir)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "hang"])
-def test_a_server_that_opens_no_experiment_means_offline(fault, online, trained, control, tmp_path, caplog):
+def test_a_server_that_opens_no_experiment_means_offline(fault, online, trained, control_digest, tmp_path, caplog):
     with Stub(fault) as server:
         online(server.variables)
         trainer = trained(tmp_path, **{"comet.start_limit": 4})
-    expect_unharmed(trainer, control)
+    expect_unharmed(trainer, control_digest)
     assert "recording offline into" in caplog.text
     expect_offline_record(trainer.save_dir)
 
@@ -83,11 +82,11 @@ def as_record(server):
     return Record({}, metrics=[metric for metric in server.metrics if metric[0] != OWN_METRIC])
 
 
-def test_online_the_server_gets_numbers_figures_and_weights(online, trained, control, tmp_path):
+def test_online_the_server_gets_numbers_figures_and_weights(online, trained, control_digest, tmp_path):
     with Stub() as server:
         online(server.variables)
         trainer = trained(tmp_path, plots=True)
-    expect_unharmed(trainer, control)
+    expect_unharmed(trainer, control_digest)
     assert not list(trainer.save_dir.glob("comet/*.zip"))
     expect_as_in_csv(as_record(server), trainer.save_dir)
     assert server.parameters["epochs"] == 2
@@ -97,7 +96,7 @@ def test_online_the_server_gets_numbers_figures_and_weights(online, trained, con
         assert server.files[Path(name).stem] == (trainer.save_dir / name).read_bytes()
 
 
-def test_resumed_online_it_continues_the_same_experiment(online, trained, control, tmp_path):
+def test_resumed_online_it_continues_the_same_experiment(online, trained, control_digest, tmp_path):
     def stop(trainer):
         if trainer.epoch == 1:
             raise KeyboardInterrupt
@@ -108,57 +107,45 @@ def test_resumed_online_it_continues_the_same_experiment(online, trained, contro
             trained(tmp_path, callbacks={"on_train_batch_end": stop})
         assert server.crashes == ["KeyboardInterrupt: "]
         model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
-        watch = Watch(model)
+        clock = PluginClock("comet").attach(model)
         model.train(resume=True)
-        model.trainer.watch = watch
-    expect_unharmed(model.trainer, control)
+        model.trainer.clock = clock
+    expect_unharmed(model.trainer, control_digest)
     assert len(server.runs) > 1
     assert len(set(server.runs)) == 1
     expect_as_in_csv(as_record(server), tmp_path / "exp")
 
 
-def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control, monkeypatch, caplog):
+def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control_digest, monkeypatch, caplog):
     def broken(*args, **options):
         raise RuntimeError("the SDK is broken")
 
     monkeypatch.setattr(sdk().CometExperiment, "log_model", broken)
     trainer = trained(tmp_path)
-    report = report_of(trainer)
+    report = plugin_report(trainer, "comet")
     assert (report.state, report.errors) == ("off", 1)
     assert "the SDK is broken" in report.reason
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     record = read(*archives_in(trainer.save_dir))
     assert "the SDK is broken" in record.meta["customer_error_message"]
     expect_as_in_csv(record, trainer.save_dir)
 
 
-@contextmanager
-def small_disk(folder):
-    """A file system of 100 kB in memory."""
-    folder.mkdir(parents=True)
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder]).returncode:
-        pytest.skip("needs the right to mount a file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Comet leaves an archive open
 @pytest.mark.parametrize("full", ["archive", "scratch"])
-def test_a_full_disk_costs_the_record_only_and_is_told(full, trained, control, tmp_path, monkeypatch, caplog):
-    folder = tmp_path / "small"
-    with small_disk(folder):
-        if full == "archive":
-            monkeypatch.setenv("COMET_OFFLINE_DIRECTORY", str(folder))
-        else:
-            monkeypatch.setattr("tempfile.tempdir", str(folder))
-        trainer = trained(tmp_path)
-        gc.collect()
-    assert weights_digest(trainer) == control
-    assert trainer.watch.end(trainer) <= allowed(LIMIT)
-    told = caplog.text + report_of(trainer).reason
-    assert "the record is incomplete" in told or "No space left" in report_of(trainer).reason
+def test_a_full_disk_costs_the_record_only_and_is_told(
+    full, trained, control_digest, small_disk, tmp_path, monkeypatch, caplog
+):
+    if full == "archive":
+        monkeypatch.setenv("COMET_OFFLINE_DIRECTORY", str(small_disk(100)))
+    else:
+        monkeypatch.setattr("tempfile.tempdir", str(small_disk(100)))
+    trainer = trained(tmp_path)
+    gc.collect()
+    assert weights_digest(trainer) == control_digest
+    assert trainer.clock.end(trainer) <= allowed(LIMIT)
+    told = caplog.text + plugin_report(trainer, "comet").reason
+    assert "the record is incomplete" in told or "No space left" in plugin_report(trainer, "comet").reason
     assert f"yolo plugins replay {trainer.save_dir} --to comet" in told
 
 
@@ -194,21 +181,21 @@ def child(tiny_detect_dataset, tiny_detect_model, tmp_path):
     return run
 
 
-def test_killed_and_resumed_the_training_ends_with_the_same_weights(child, control, tmp_path):
+def test_killed_and_resumed_the_training_ends_with_the_same_weights(child, control_digest, tmp_path):
     child(kill=True)
     model = YOLO(tmp_path / "runs" / "exp" / "weights" / "last.pt")
     model.train(resume=True)
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
     record = read(archives_in(tmp_path / "runs" / "exp")[-1])
     assert sorted(record.epochs()) == [2]
     assert archives_in(tmp_path / "runs" / "exp")[0].stem == record.meta["offline_id"], "the experiment goes on"
 
 
 @pytest.mark.slow
-def test_a_server_that_takes_no_files_holds_the_end_up_no_longer_than_allowed(child, control):
+def test_a_server_that_takes_no_files_holds_the_end_up_no_longer_than_allowed(child, control_digest):
     with Stub("stall") as server:
         answer = child(server.variables, {"comet.end_limit": 3})
-    assert answer["digest"] == control
+    assert answer["digest"] == control_digest
     assert answer["state"] == "active", answer["reason"]
     assert answer["end"] <= allowed(3 + 1)
     assert "comet.end took longer than 3 s" in answer["text"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from comet_kit import archives_in, expect_as_in_csv, read, recipe, report_of, results
+from comet_kit import archives_in, expect_as_in_csv, read, recipe
 
 from yolocore import YOLO
 from yolocore.models.yolo.detect.train import DetectionTrainer
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, read_results, weights_digest
 from yolocore.tools.replay import replay
 from yolocore_comet.session import sdk
 
@@ -33,7 +33,9 @@ def test_two_trainers_made_before_either_trains_keep_apart(tiny_detect_dataset, 
         expect_as_in_csv(record, trainer.save_dir)
 
 
-def test_a_training_that_fails_is_recorded_as_failed_and_resumes_into_the_same_experiment(trained, tmp_path, control):
+def test_a_training_that_fails_is_recorded_as_failed_and_resumes_into_the_same_experiment(
+    trained, tmp_path, control_digest
+):
     with pytest.raises(BreakOffError):
         trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
     before = read(*archives_in(tmp_path / "exp"))
@@ -51,7 +53,7 @@ def test_a_training_that_fails_is_recorded_as_failed_and_resumes_into_the_same_e
     after.metrics += before.metrics
     expect_as_in_csv(after, tmp_path / "exp")
     assert not after.meta["customer_error_reported"]
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
 
 
 @pytest.fixture
@@ -80,11 +82,11 @@ def test_an_experiment_that_the_user_opened_is_used_and_stays_open(trained, tmp_
     expect_as_in_csv(record, trainer.save_dir)
 
 
-def test_disabled_records_nothing(trained, tmp_path, control):
+def test_disabled_records_nothing(trained, tmp_path, control_digest):
     trainer = trained(tmp_path, **{"comet.mode": "disabled"})
     assert not (trainer.save_dir / "comet").exists()
-    assert weights_digest(trainer) == control
-    assert (report_of(trainer).state, report_of(trainer).errors) == ("active", 0)
+    assert weights_digest(trainer) == control_digest
+    assert (plugin_report(trainer, "comet").state, plugin_report(trainer, "comet").errors) == ("active", 0)
 
 
 def test_arguments_choose_project_workspace_tags_and_folder(trained, tmp_path):
@@ -106,4 +108,4 @@ def test_a_replay_gives_the_same_record(trained, tmp_path):
     assert "BoxPR_curve" in record.of("visualization")
     assert len(record.of("confusion-matrix")) == 1
     assert sum(name.startswith("model/") for name, *_ in record.metrics) == 3
-    assert len(results(trainer.save_dir)) == 2
+    assert len(read_results(trainer.save_dir)) == 2

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from comet_kit import archives_in, expect_as_in_csv, read, report_of
+from comet_kit import archives_in, expect_as_in_csv, read
 
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 
 
 def log_pi(trainer):
@@ -33,7 +33,7 @@ RECIPE = {"callbacks": {"on_fit_epoch_end": log_pi, "on_train_start": make_bold}
 def trainer(trained, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMET_MAX_CONFIDENCE_SCORE", "10")
-        return trained(tmp_path_factory.mktemp("recorded"), "my exp", **RECIPE)
+        return trained(tmp_path_factory.mktemp("recorded"), name="my exp", **RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, trained
 
 
 def test_the_plugin_had_no_fault(trainer):
-    assert (report_of(trainer).state, report_of(trainer).errors) == ("active", 0)
+    assert (plugin_report(trainer, "comet").state, plugin_report(trainer, "comet").errors) == ("active", 0)
 
 
 def test_an_epoch_with_its_own_checkpoint_has_it_recorded_with_what_its_validation_saw(trained, tmp_path, monkeypatch):

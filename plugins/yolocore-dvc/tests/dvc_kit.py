@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -69,11 +69,8 @@ def value_of(summary: dict[str, Any], key: str) -> float:
 
 def expect_as_in_csv(record: Record, trainer: Any) -> None:
     """Compare every number with ``results.csv``, which has six significant digits; steps count from 0."""
-    with Path(trainer.csv).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = [key for key in rows[0] if key not in ("epoch", "time")]
+    rows = read_results(trainer.save_dir)
     histories = record.histories()
-    assert set(histories) == set(columns)
-    for key in columns:
-        assert [step for step, _ in histories[key]] == [int(row["epoch"]) - 1 for row in rows], key
-        assert [f"{value:.6g}" for _, value in histories[key]] == [row[key] for row in rows], key
+    assert set(histories) == set(next(iter(rows.values())))
+    for key, values in histories.items():
+        assert [(step + 1, f"{value:.6g}") for step, value in values] == [(n, row[key]) for n, row in rows.items()], key

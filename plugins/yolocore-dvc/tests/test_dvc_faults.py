@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from dvc_kit import Record, expect_as_in_csv, git_repository, recipe
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import StubServer, weights_digest
 from yolocore_dvc.live import forget_from, open_live
-
-
-@pytest.fixture
-def full_disk(tmp_path):
-    """A directory on a file system of its own, with 16 KiB free."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def report(trainer) -> dict:
@@ -36,15 +21,15 @@ def report(trainer) -> dict:
     return next(report for report in reports if report["name"] == "dvc")
 
 
-def test_disk_full(train, control, full_disk):
-    trainer = train(**{"dvc.dir": str(full_disk / "record")})
-    assert weights_digest(trainer) == control
+def test_disk_full(train, control_digest, small_disk):
+    trainer = train(**{"dvc.dir": str(small_disk(16) / "record")})
+    assert weights_digest(trainer) == control_digest
     assert report(trainer)["state"] == "off"
     assert "No space left" in report(trainer)["reason"]
     assert report(trainer)["errors"] == 1
 
 
-def test_an_exception_in_the_sdk(train, control, monkeypatch):
+def test_an_exception_in_the_sdk(train, control_digest, monkeypatch):
     from dvclive import Live
 
     def fail(*_args, **_kwargs):
@@ -52,7 +37,7 @@ def test_an_exception_in_the_sdk(train, control, monkeypatch):
 
     monkeypatch.setattr(Live, "log_metric", fail)
     trainer = train()
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert "broken SDK" in report(trainer)["reason"]
 
 
@@ -87,37 +72,22 @@ def test_a_summary_that_was_torn_by_a_kill_does_not_stop_a_resume(tmp_path):
     assert Record(tmp_path).summary() == {"loss": 0.25, "step": 1}
 
 
-class Studio(BaseHTTPRequestHandler):
+class Studio(StubServer):
     """Takes the start of a run, and then stalls."""
 
-    def do_HEAD(self):
-        self.send_response(200)
-        self.end_headers()
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if body["type"] != "start":
-            self.server.released.wait(20)
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+    def respond(self, request):
+        if request.method == "POST" and request.json()["type"] != "start":
+            self.hang()
+        return {}
 
 
 @pytest.fixture
 def studio(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
-    server.daemon_threads, server.released = True, threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("DVC_STUDIO_TOKEN", "token")
     monkeypatch.setenv("DVC_STUDIO_REPO_URL", "git@somewhere:me/it.git")
-    monkeypatch.setenv("DVC_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
+    with Studio() as server:
+        monkeypatch.setenv("DVC_STUDIO_URL", server.url)
+        yield server
 
 
 def record_two_steps(folder):

@@ -17,7 +17,7 @@ from yolocore_dvc.live import forget_from
 from yolocore_dvc.names import class_pairs, image_name
 
 
-def test_records_every_number_argument_figure_and_the_weights(train, control):
+def test_records_every_number_argument_figure_and_the_weights(train, control_digest):
     before = dict(os.environ)
     trainer = train(callbacks={"on_fit_epoch_end": lambda trainer: trainer.log({"mine": 1 / (trainer.epoch + 3)})})
     record = Record(trainer.save_dir / "dvclive")
@@ -32,7 +32,7 @@ def test_records_every_number_argument_figure_and_the_weights(train, control):
     assert set(params) == set(vars(trainer.args)) - {"plugin_args"}
     assert (params["epochs"], params["lr0"], params["time"]) == (2, trainer.args.lr0, None)
     assert (record.folder / "artifacts" / "best.pt").read_bytes() == trainer.best.read_bytes()
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert dict(os.environ) == before
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import http.client
 import json
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from yolocore.testing import two_epochs
+from yolocore.testing import StubReply, StubRequest, StubServer, read_results, two_epochs
 from yolocore_hub.server.database import Database
 from yolocore_hub.server.tokens import Tokens
 
@@ -59,9 +56,7 @@ def train_and_kill(model: Path, arguments: dict[str, Any], *, when: Callable[[],
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:
     """Return epoch index → column → number of ``results.csv``."""
-    with (Path(save_dir) / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {int(row["epoch"]) - 1: {k: float(v) for k, v in row.items() if k not in ("epoch", "time")} for row in rows}
+    return {epoch - 1: {k: float(v) for k, v in row.items()} for epoch, row in read_results(save_dir).items()}
 
 
 def as_in_csv(record: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, float]]:
@@ -165,63 +160,34 @@ class HubServer:
         return (self.data_dir / "files" / sha256[:2] / sha256).read_bytes()
 
 
-class Proxy:
+class Proxy(StubServer):
     """Stands before a server, notes every request, and answers some in its place.
 
     Args:
-        target: port of the server.
+        port: where the server listens.
         fault: gets method and path; returns ``None`` to let a request through, a status, a pair of status and
             headers, or ``"hang"``.
     """
 
-    def __init__(self, target: int, fault: Callable[[str, str], Any]) -> None:
-        self.requests: list[tuple[str, str, int | str]] = []
-        self.fault = fault
-        self.ended = threading.Event()
-        proxy = self
+    def __init__(self, port: int, fault: Callable[[str, str], Any]) -> None:
+        self.port, self.fault = port, fault
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def respond(self, request: StubRequest) -> StubReply:
+        found = self.fault(request.method, request.target)
+        if found == "hang":
+            self.hang()
+        if found is None:
+            return self.pass_on(request)
+        status, headers = found if isinstance(found, tuple) else (found, {})
+        return StubReply({"success": False, "message": "made up"}, status, headers)
 
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                found = proxy.fault(self.command, self.path)
-                if found == "hang":
-                    proxy.requests.append((self.command, self.path, "hang"))
-                    proxy.ended.wait(60)
-                    self.close_connection = True
-                    return
-                if found is None:
-                    upstream = http.client.HTTPConnection("127.0.0.1", target, timeout=30)
-                    kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-                    upstream.request(self.command, self.path, body, kept)
-                    answer = upstream.getresponse()
-                    status, headers, text = answer.status, {}, answer.read()
-                    upstream.close()
-                else:
-                    status, headers = found if isinstance(found, tuple) else (found, {})
-                    text = json.dumps({"success": False, "message": "made up"}).encode()
-                proxy.requests.append((self.command, self.path, status))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = handle_any
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.ended.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+    def pass_on(self, request: StubRequest) -> StubReply:
+        """Return the server's answer."""
+        upstream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        kept = {name: value for name, value in request.headers.items() if name not in ("host", "connection")}
+        upstream.request(request.method, request.target, request.body, kept)
+        answer = upstream.getresponse()
+        content = answer.read()
+        upstream.close()
+        return StubReply(content, answer.status)

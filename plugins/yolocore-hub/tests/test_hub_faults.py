@@ -8,7 +8,7 @@ import time
 import pytest
 from hub_kit import as_in_csv, free_port, recipe, results, train_and_kill
 
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 from yolocore_hub import session
 from yolocore_hub.client import HubClient
 
@@ -20,14 +20,14 @@ def _with_key(key):
 
 def cost(trainer):
     """Return the seconds that the hub plugin took, and check that it was never switched off."""
-    (report,) = [report for report in trainer.manager.plugins() if report.name == "hub"]
+    report = plugin_report(trainer, "hub")
     assert report.state == "active", report.reason
     return report.total_ms / 1000
 
 
-def test_a_server_that_is_down_at_the_start(train, control, tmp_path, caplog):
+def test_a_server_that_is_down_at_the_start(train, control_digest, tmp_path, caplog):
     trainer = train(tmp_path, **{"hub.address": f"http://127.0.0.1:{free_port()}"})
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "hub" in r.name]
     assert len(warnings) == 2, warnings
@@ -35,21 +35,21 @@ def test_a_server_that_is_down_at_the_start(train, control, tmp_path, caplog):
     assert "not sent: 2 epochs, best.pt" in warnings[1]
 
 
-def test_a_server_that_comes_later_gets_the_whole_record(train, control, server, proxy, tmp_path):
+def test_a_server_that_comes_later_gets_the_whole_record(train, control_digest, server, proxy, tmp_path):
     down = [True]
     stub = proxy(lambda method, path: 503 if down[0] else None)
 
     def up(trainer):
         down[0] = trainer.epoch < 1
 
-    trainer = train(tmp_path, {"on_train_epoch_end": up}, **{"hub.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, {"on_train_epoch_end": up}, **{"hub.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     model = server.models()[-1]
     assert as_in_csv(server.metrics(model)) == results(trainer.save_dir)
     assert server.file(model, "final", "final") == trainer.best.read_bytes()
 
 
-def test_a_server_that_dies_in_the_middle(train, control, own_server, tmp_path, monkeypatch):
+def test_a_server_that_dies_in_the_middle(train, control_digest, own_server, tmp_path, monkeypatch):
     monkeypatch.setenv("YOLOCORE_API_KEY", own_server.key)
     killed = []
 
@@ -61,7 +61,7 @@ def test_a_server_that_dies_in_the_middle(train, control, own_server, tmp_path, 
         tmp_path, {"on_train_batch_end": kill}, **{"hub.address": own_server.address, "hub.metrics_interval": 0}
     )
     assert killed
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     (model,) = own_server.models()
     assert set(own_server.metrics(model)) <= {0}
@@ -70,7 +70,7 @@ def test_a_server_that_dies_in_the_middle(train, control, own_server, tmp_path, 
 
 
 @pytest.mark.parametrize("answer", [(429, {"retry-after": "1"}), 500, 507], ids=["429", "500", "full disk"])
-def test_a_server_that_fails_for_a_while(train, control, server, proxy, tmp_path, answer):
+def test_a_server_that_fails_for_a_while(train, control_digest, server, proxy, tmp_path, answer):
     failures = []
 
     def fault(method, path):
@@ -80,9 +80,9 @@ def test_a_server_that_fails_for_a_while(train, control, server, proxy, tmp_path
         return None
 
     stub = proxy(fault)
-    trainer = train(tmp_path, **{"hub.address": stub.address, "hub.metrics_interval": 0})
+    trainer = train(tmp_path, **{"hub.address": stub.url, "hub.metrics_interval": 0})
     assert failures
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     model = server.models()[-1]
     assert as_in_csv(server.metrics(model)) == results(trainer.save_dir)
     assert server.file(model, "final", "final") == trainer.best.read_bytes()
@@ -90,49 +90,49 @@ def test_a_server_that_fails_for_a_while(train, control, server, proxy, tmp_path
 
 
 @pytest.mark.parametrize("answer", [(429, {"retry-after": "600"}), 500], ids=["429", "500"])
-def test_a_server_that_fails_for_good(train, control, proxy, tmp_path, answer):
+def test_a_server_that_fails_for_good(train, control_digest, proxy, tmp_path, answer):
     stub = proxy(lambda method, path: answer)
-    trainer = train(tmp_path, **{"hub.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"hub.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     assert len(stub.requests) <= 6, "it is left alone between attempts"
 
 
-def test_a_server_that_hangs(train, control, proxy, tmp_path):
+def test_a_server_that_hangs(train, control_digest, proxy, tmp_path):
     stub = proxy(lambda method, path: "hang")
-    trainer = train(tmp_path, **{"hub.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"hub.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 12  # 3 s at the start, 8 s at the end
 
 
-def test_a_server_that_hangs_at_the_end(train, control, proxy, tmp_path, monkeypatch, caplog):
+def test_a_server_that_hangs_at_the_end(train, control_digest, proxy, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(session, "PATIENCE_AT_END", 1.5)
     stub = proxy(lambda method, path: "hang" if path.endswith("/upload") else None)
     started = []
     trainer = train(
-        tmp_path, {"on_train_end": lambda trainer: started.append(time.monotonic())}, **{"hub.address": stub.address}
+        tmp_path, {"on_train_end": lambda trainer: started.append(time.monotonic())}, **{"hub.address": stub.url}
     )
     assert time.monotonic() - started[0] < 4
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert "what was on its way could not be sent" in caplog.text
 
 
 def test_a_refused_file_is_named_and_the_record_is_not_called_complete(train, server, proxy, tmp_path, caplog):
     stub = proxy(lambda method, path: 413 if path.endswith("/upload") else None)
     with caplog.at_level(logging.INFO):
-        train(tmp_path, epochs=1, **{"hub.address": stub.address})
+        train(tmp_path, epochs=1, **{"hub.address": stub.url})
     assert "413" in caplog.text
     assert "the record is complete" not in caplog.text
     assert server.get(f"/v1/models/{server.models()[-1]}")["status"] == "finished"
 
 
-def test_a_fault_in_the_client(train, control, server, tmp_path, monkeypatch, caplog):
+def test_a_fault_in_the_client(train, control_digest, server, tmp_path, monkeypatch, caplog):
     def fail(*_args, **_options):
         raise RuntimeError("planned")
 
     monkeypatch.setattr(HubClient, "metrics", fail)
     trainer = train(tmp_path, **{"hub.address": server.address, "hub.metrics_interval": 0})
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     assert "RuntimeError: planned" in caplog.text
 
@@ -146,19 +146,19 @@ def test_a_figure_that_cannot_be_read_is_left_out(train, server, tmp_path, monke
     assert server.get(f"/v1/models/{server.models()[-1]}")["status"] == "finished"
 
 
-def test_a_wrong_key(train, control, server, tmp_path, monkeypatch, caplog):
+def test_a_wrong_key(train, control_digest, server, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("YOLOCORE_API_KEY", "yh_0123456789ab_wrong")
     trainer = train(tmp_path, **{"hub.address": server.address})
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert "401" in caplog.text
     assert "nothing more is sent" in caplog.text
     assert "yh_0123456789ab_wrong" not in caplog.text
 
 
-def test_a_redirect_does_not_carry_the_key_away(train, control, proxy, tmp_path):
+def test_a_redirect_does_not_carry_the_key_away(train, control_digest, proxy, tmp_path):
     elsewhere = proxy(lambda method, path: 200)
-    stub = proxy(lambda method, path: (307, {"location": f"{elsewhere.address}{path}"}))
-    trainer = train(tmp_path, epochs=1, **{"hub.address": stub.address})
+    stub = proxy(lambda method, path: (307, {"location": f"{elsewhere.url}{path}"}))
+    trainer = train(tmp_path, epochs=1, **{"hub.address": stub.url})
     assert stub.requests
     assert not elsewhere.requests
     assert cost(trainer) < 10
@@ -166,9 +166,9 @@ def test_a_redirect_does_not_carry_the_key_away(train, control, proxy, tmp_path)
 
 def test_something_that_is_no_hub(train, proxy, tmp_path):
     stub = proxy(lambda method, path: 200)  # {"success": false, …} to everything
-    trainer = train(tmp_path, epochs=1, **{"hub.address": stub.address})
+    trainer = train(tmp_path, epochs=1, **{"hub.address": stub.url})
     assert cost(trainer) < 10
-    assert [path for _, path, _ in stub.requests] == ["/v1/auth"]
+    assert [request.target for request in stub.requests] == ["/v1/auth"]
 
 
 @pytest.mark.parametrize("address", ["ftp://a", "hub.example.org", "http://user:pw@host", "http://host?x=1"])

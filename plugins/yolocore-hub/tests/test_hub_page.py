@@ -113,7 +113,7 @@ def test_an_open_page_follows_the_training(public, model, tmp_path):
 
     proxy = Proxy(public.port, fault)
     try:
-        dom = browse(f"{proxy.address}/models/{model}", tmp_path, "--dump-dom", "--virtual-time-budget=8000")
+        dom = browse(f"{proxy.url}/models/{model}", tmp_path, "--dump-dom", "--virtual-time-budget=8000")
     finally:
         proxy.close()
     assert len(asked) >= 2

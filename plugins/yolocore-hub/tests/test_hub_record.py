@@ -23,7 +23,7 @@ def trained(train, server, tmp_path_factory):
     return trainer, model
 
 
-def test_every_number_picture_and_file_is_there(trained, server, control):
+def test_every_number_picture_and_file_is_there(trained, server, control_digest):
     trainer, model = trained
     expected = results(trainer.save_dir)
     assert sorted(expected) == [0, 1]
@@ -58,7 +58,7 @@ def test_every_number_picture_and_file_is_there(trained, server, control):
     }  # fmt: skip
     assert set(known["args"]) == set(vars(trainer.args)) - {"plugin_args"}
     assert known["final"] == pytest.approx(trainer.final_metrics, rel=1e-9)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
 def test_two_trainings_in_one_process_are_two_models(train, server, key, tmp_path):
@@ -103,7 +103,7 @@ def test_checkpoints_are_sent_when_the_interval_has_passed(train, server, key, t
 
 
 def test_nothing_is_sent_without_address_or_without_key(
-    train, control, server, tmp_path, monkeypatch, caplog, no_network
+    train, control_digest, server, tmp_path, monkeypatch, caplog, no_network
 ):
     no_network.allow_loopback = False
     before = server.models()
@@ -113,7 +113,7 @@ def test_nothing_is_sent_without_address_or_without_key(
     with caplog.at_level(logging.WARNING):
         trainer = train(tmp_path, **{"hub.address": server.address})
     assert trainer.hub_session is None
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert "no key" in caplog.text
     assert no_network.attempts == []
     assert server.models() == before

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mlflow_kit import Store, recipe
-
-from yolocore import YOLO
-from yolocore.testing import weights_digest
+from mlflow_kit import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +15,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["yolocore.testing"]
 VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN", "MLFLOW_KEEP_RUN_ACTIVE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hermetic(isolated_home: Path) -> Path:
+    """Keep yolocore out of the home directory, and the user's settings and proxies away."""
+    return isolated_home
 
 
 @pytest.fixture(scope="session")
@@ -37,38 +41,19 @@ def clean(tmp_path: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("YOLOCORE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def train(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., Any]:
-    """A function that trains two epochs of three batches with the plugin and returns the trainer."""
-
-    def run(**more: Any) -> Any:
-        model = YOLO(tiny_detect_model)
-        for event, function in more.pop("callbacks", {}).items():
-            model.add_callback(event, function)
-        model.train(**{**recipe(tiny_detect_dataset), **more})
-        return model.trainer
-
-    return run
+@pytest.fixture(scope="session")
+def train(short_training: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains with the plugin and returns the trainer; see ``short_training``."""
+    return partial(short_training, plugins="mlflow", plots=False)
 
 
 @pytest.fixture(scope="session")
-def unrecorded(tiny_detect_dataset: Path, tiny_detect_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def unrecorded(short_training: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The trainer of the same training without any plugin."""
-    project = str(tmp_path_factory.mktemp("unrecorded"))
-    model = YOLO(tiny_detect_model)
-    model.train(**{**recipe(tiny_detect_dataset), "plugins": "none"}, project=project)
-    return model.trainer
-
-
-@pytest.fixture(scope="session")
-def control(unrecorded: Any) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
-    return weights_digest(unrecorded)
+    return short_training(tmp_path_factory.mktemp("unrecorded"), plugins="none", plots=False)
 
 
 @pytest.fixture

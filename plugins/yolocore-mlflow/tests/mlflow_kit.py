@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import sqlite3
 from pathlib import Path
 from typing import Any
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -17,9 +16,8 @@ def recipe(data: Path | str) -> dict[str, Any]:
 
 def results(trainer: Any) -> dict[str, dict[int, str]]:
     """Return column → epoch → text of ``results.csv``."""
-    with Path(trainer.csv).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {key: {int(row["epoch"]): row[key] for row in rows} for key in rows[0] if key not in ("epoch", "time")}
+    rows = read_results(trainer.save_dir)
+    return {key: {epoch: row[key] for epoch, row in rows.items()} for key in next(iter(rows.values()))}
 
 
 class Store:

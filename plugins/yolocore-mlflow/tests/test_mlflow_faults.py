@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -28,10 +27,10 @@ def warnings(caplog) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "yolocore_mlflow.plugin" and r.levelname == "WARNING"]
 
 
-def test_server_down(train, control, imported, monkeypatch, caplog):
+def test_server_down(train, control_digest, imported, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     trainer = train()
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert seconds(trainer) < 2
     (message,) = warnings(caplog)
     assert "http://127.0.0.1:9 does not answer" in message
@@ -40,7 +39,7 @@ def test_server_down(train, control, imported, monkeypatch, caplog):
 
 
 @pytest.mark.slow
-def test_a_server_that_never_answers(train, control, imported, monkeypatch, caplog):
+def test_a_server_that_never_answers(train, control_digest, imported, monkeypatch, caplog):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started: list[float] = []
@@ -52,35 +51,35 @@ def test_a_server_that_never_answers(train, control, imported, monkeypatch, capl
         }
         trainer = train(callbacks=events)
         ended.append(time.monotonic())
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert started[1] - started[0] < 11
     assert ended[1] - ended[0] < 10
     (message,) = warnings(caplog)
     assert "incomplete" in message
 
 
-def test_a_refused_address_is_one_warning(train, control, imported, monkeypatch, tmp_path, caplog):
+def test_a_refused_address_is_one_warning(train, control_digest, imported, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
-    assert weights_digest(train()) == control
+    assert weights_digest(train()) == control_digest
     (message,) = warnings(caplog)
     assert "no record of this run" in message
 
 
 @pytest.mark.parametrize("broken", ["create_run", "log_batch"])
-def test_an_exception_in_the_sdk(train, control, imported, monkeypatch, caplog, broken):
+def test_an_exception_in_the_sdk(train, control_digest, imported, monkeypatch, caplog, broken):
     from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
     def fail(*_args, **_kwargs):
         raise RuntimeError("broken SDK")
 
     monkeypatch.setattr(TrackingServiceClient, broken, fail)
-    assert weights_digest(train()) == control
+    assert weights_digest(train()) == control_digest
     (message,) = warnings(caplog)
     assert "broken SDK" in message
 
 
-def test_numbers_that_fail_in_the_middle_are_named(train, store, control, imported, monkeypatch, caplog):
+def test_numbers_that_fail_in_the_middle_are_named(train, store, control_digest, imported, monkeypatch, caplog):
     from yolocore_mlflow.run import MlflowRun
 
     original = MlflowRun.log_metrics
@@ -91,7 +90,7 @@ def test_numbers_that_fail_in_the_middle_are_named(train, store, control, import
         original(self, values, step, timestamp)
 
     monkeypatch.setattr(MlflowRun, "log_metrics", fail_in_epoch_2)
-    assert weights_digest(train()) == control
+    assert weights_digest(train()) == control_digest
     (run,) = store.runs()
     assert [step for step, _ in store.metrics(run)["train/box_loss"]] == [1]
     assert [step for step, _ in store.metrics(run)["val/box_loss"]] == [1, 2]
@@ -109,24 +108,12 @@ def test_without_the_whole_of_mlflow_a_file_is_refused_with_the_remedy(train, im
     assert "pip install 'yolocore-mlflow[local]'" in message
 
 
-def test_disk_full(train, control, imported, full_disk, monkeypatch, caplog):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{full_disk / 'mlflow.db'}")
+def test_disk_full(train, control_digest, imported, small_disk, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk(64) / 'mlflow.db'}")
     trainer = train()
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert seconds(trainer) < 10
     assert len(warnings(caplog)) == 1
-
-
-@pytest.fixture
-def full_disk(tmp_path):
-    """A directory on a file system of its own, with 64 KiB free."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 KILLED = """
@@ -150,7 +137,7 @@ model.train(**recipe)
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_is_one_run_without_duplicates(
-    train, store, control, imported, tiny_detect_dataset, tiny_detect_model
+    train, store, control_digest, imported, tiny_detect_dataset, tiny_detect_model
 ):
     words = [sys.executable, "-c", KILLED, str(tiny_detect_model), json.dumps(recipe(tiny_detect_dataset))]
     killed = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
@@ -166,7 +153,7 @@ def test_killed_and_resumed_it_is_one_run_without_duplicates(
     assert store.runs() == [run]
     assert store.status(run) == "FINISHED"
     expect_as_in_csv(store.metrics(run), model.trainer)
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
     assert store.params(run) == first
     assert "resumed.resume" in store.tags(run)
 

@@ -103,7 +103,7 @@ def stop_in_epoch_2(trainer) -> None:
         raise KeyboardInterrupt
 
 
-def test_a_server_has_every_number_and_file_and_takes_a_resumed_run(train, server, control, monkeypatch, caplog):
+def test_a_server_has_every_number_and_file_and_takes_a_resumed_run(train, server, control_digest, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "on a server")
     caplog.set_level("INFO", "yolocore_mlflow.plugin")
@@ -117,7 +117,7 @@ def test_a_server_has_every_number_and_file_and_takes_a_resumed_run(train, serve
     model = YOLO("runs/detect/train/weights/last.pt")
     model.train(resume=True, plugins="mlflow")
     trainer = model.trainer
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     answer = server.get("runs/get", run_id=run)["run"]
     assert answer["info"]["status"] == "FINISHED"
     expect_as_in_csv(metrics_of(server, run), trainer)
@@ -129,7 +129,7 @@ def test_a_server_has_every_number_and_file_and_takes_a_resumed_run(train, serve
         assert server.artifact(run, name) == (trainer.save_dir / name).read_bytes(), name
 
 
-def test_a_server_that_dies_during_the_training(train, server, control, monkeypatch, caplog):
+def test_a_server_that_dies_during_the_training(train, server, control_digest, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "ends early")
 
@@ -141,7 +141,7 @@ def test_a_server_that_dies_during_the_training(train, server, control, monkeypa
     events = {"on_train_epoch_start": kill_server, "on_train_end": lambda _: ends.append(time.monotonic())}
     trainer = train(callbacks=events)
     assert time.monotonic() - ends[0] < 10
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert f"record it later with: yolo plugins replay {trainer.save_dir} --to mlflow" in caplog.text
 
 

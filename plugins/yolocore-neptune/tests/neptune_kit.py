@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -59,10 +58,7 @@ class Record:
 
 def expect_as_in_csv(series: dict[str, list[tuple[float, float]]], trainer: Any) -> None:
     """Compare every number with ``results.csv``, which has six significant digits."""
-    with Path(trainer.csv).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = [key for key in rows[0] if key not in ("epoch", "time")]
-    assert set(series) == set(columns)
-    for key in columns:
-        assert [step for step, _ in series[key]] == [int(row["epoch"]) for row in rows], key
-        assert [f"{value:.6g}" for _, value in series[key]] == [row[key] for row in rows], key
+    rows = read_results(trainer.save_dir)
+    assert set(series) == set(next(iter(rows.values())))
+    for key, values in series.items():
+        assert [(step, f"{value:.6g}") for step, value in values] == [(n, row[key]) for n, row in rows.items()], key

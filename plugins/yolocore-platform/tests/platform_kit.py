@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from yolocore.testing import two_epochs
+from yolocore.testing import StubReply, StubRequest, StubServer, read_results, two_epochs
 
 COMMAND: Final = (sys.executable, "-m", "yolocore.cli", "hub")
 
@@ -25,9 +23,7 @@ def recipe(data: Path | str) -> dict[str, Any]:
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:
     """Return epoch index → column → number of ``results.csv``."""
-    with (Path(save_dir) / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {int(row["epoch"]) - 1: {k: float(v) for k, v in row.items() if k not in ("epoch", "time")} for row in rows}
+    return {epoch - 1: {k: float(v) for k, v in row.items()} for epoch, row in read_results(save_dir).items()}
 
 
 def as_in_csv(record: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, float]]:
@@ -79,13 +75,13 @@ class HubServer:
         return {kind: (self.data_dir / "files" / sha[:2] / sha).read_bytes() for kind, sha in rows}
 
 
-class Stub:
-    """A server that notes requests and answers as a test wants.
+class Stub(StubServer):
+    """A server that answers as a test wants.
 
     Attributes:
         events: bodies sent to the metrics webhook, in order.
+        announced: bodies that announce an upload.
         files: name → content that was put.
-        headers: of every request, with its path.
         answer: gets the event body and returns status and answer.
         put_status: answer to files that are put.
         hangs: when set, requests are taken and never answered.
@@ -95,57 +91,25 @@ class Stub:
         self.events: list[dict[str, Any]] = []
         self.announced: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
-        self.headers: list[tuple[str, dict[str, str]]] = []
         self.answer: Any = lambda body: (200, {"success": True})
         self.put_status = 200
-        self.hangs, self.ended = threading.Event(), threading.Event()
-        stub = self
+        self.hangs = threading.Event()
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                if stub.hangs.is_set():
-                    stub.ended.wait(60)
-                    self.close_connection = True
-                    return
-                stub.headers.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
-                status, answer = stub.take(self.path, body)
-                text = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_POST = do_PUT = handle_any
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-
-    def take(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        if path == "/api/webhooks/training/metrics":
-            found = json.loads(body, parse_constant=lambda word: f"not JSON: {word}")
+    def respond(self, request: StubRequest) -> StubReply | dict[str, Any]:
+        if self.hangs.is_set():
+            self.hang()
+        if request.path == "/api/webhooks/training/metrics":
+            found = json.loads(request.body, parse_constant=lambda word: f"not JSON: {word}")
             self.events.append(found)
-            return self.answer(found)
-        if path == "/api/webhooks/models/upload":
-            self.announced.append(json.loads(body))
-            return 200, {"uploadUrl": f"{self.address}/put/{len(self.announced)}/{self.announced[-1]['filename']}"}
+            status, answer = self.answer(found)
+            return StubReply(answer, status)
+        if request.path == "/api/webhooks/models/upload":
+            self.announced.append(request.json())
+            return {"uploadUrl": f"{self.url}/put/{len(self.announced)}/{self.announced[-1]['filename']}"}
         if self.put_status == 200:
-            self.files[path.rpartition("/")[2]] = body
-        return self.put_status, {}
+            self.files[request.path.rpartition("/")[2]] = request.body
+        return StubReply({}, self.put_status)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [body["data"] for body in self.events if body["event"] == event]
-
-    def close(self) -> None:
-        self.ended.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()

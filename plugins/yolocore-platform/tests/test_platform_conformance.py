@@ -18,7 +18,7 @@ class TestPlatform(PluginConformance):
 
     def environment(self, tmp_path):
         self.started.append(Stub())
-        return {"YOLOCORE_PLATFORM_ADDRESS": self.started[-1].address, "YOLOCORE_PLATFORM_KEY": "ul_0"}
+        return {"YOLOCORE_PLATFORM_ADDRESS": self.started[-1].url, "YOLOCORE_PLATFORM_KEY": "ul_0"}
 
     def server_down(self):
         return {"YOLOCORE_PLATFORM_ADDRESS": "http://127.0.0.1:9", "YOLOCORE_PLATFORM_KEY": "ul_0"}

@@ -43,7 +43,7 @@ def recorded(train, server, tmp_path_factory):
     return trainer, server.models()[0]
 
 
-def test_every_number_and_both_checkpoints_are_there(recorded, server, control):
+def test_every_number_and_both_checkpoints_are_there(recorded, server, control_digest):
     trainer, model = recorded
     ((name, status, final, args),) = server.rows("SELECT name, status, final, args FROM model WHERE id = ?", model)
     assert (name, status) == ("exp", "finished")
@@ -53,7 +53,7 @@ def test_every_number_and_both_checkpoints_are_there(recorded, server, control):
     files = server.files(model)
     assert set(files) == {"last", "final"}
     assert files["final"] == trainer.best.read_bytes()
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
 
 
 def test_two_runs_of_one_name_at_once_are_two_models(train, server, tmp_path):

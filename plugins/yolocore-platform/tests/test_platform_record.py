@@ -10,20 +10,20 @@ import threading
 import pytest
 from platform_kit import as_in_csv, results
 
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 from yolocore_platform import sender
 from yolocore_platform.client import PlatformClient
 
 
 def cost(trainer):
     """Return the seconds that the plugin took, and check that it was never switched off."""
-    (report,) = [report for report in trainer.manager.plugins() if report.name == "platform"]
+    report = plugin_report(trainer, "platform")
     assert report.state == "active", report.reason
     return report.total_ms / 1000
 
 
-def test_events_numbers_curves_and_weights_are_sent(train, control, stub, key, tmp_path):
-    trainer = train(tmp_path, plots=True, **{"platform.address": stub.address, "platform.project": "me/lots"})
+def test_events_numbers_curves_and_weights_are_sent(train, control_digest, stub, key, tmp_path):
+    trainer = train(tmp_path, plots=True, **{"platform.address": stub.url, "platform.project": "me/lots"})
     kinds = [body["event"] for body in stub.events]
     assert kinds == ["training_started", "epoch_end", "epoch_end", "training_complete"]
     assert {(body["project"], body["name"]) for body in stub.events} == {("me/lots", "exp")}
@@ -57,10 +57,10 @@ def test_events_numbers_curves_and_weights_are_sent(train, control, stub, key, t
     assert stub.announced == [
         {"project": "me/lots", "name": "exp", "filename": "best.pt", "size": trainer.best.stat().st_size}
     ]
-    for path, headers in stub.headers:
-        carries = headers.get("authorization") == f"Bearer {key}"
-        assert carries == path.startswith("/api/"), "the key goes to the webhooks, not to where files are put"
-    assert weights_digest(trainer) == control
+    for request in stub.requests:
+        carries = request.headers.get("authorization") == f"Bearer {key}"
+        assert carries == request.path.startswith("/api/"), "the key goes to the webhooks, not to where files are put"
+    assert weights_digest(trainer) == control_digest
 
 
 def test_an_answer_may_stop_the_training(train, stub, key, tmp_path):
@@ -79,88 +79,88 @@ def test_an_answer_may_stop_the_training(train, stub, key, tmp_path):
             answered.wait(10)
             assert trainer.manager.plugin("platform")._sender.stop.wait(10)
 
-    trainer = train(tmp_path, {"on_train_epoch_start": wait}, epochs=9, **{"platform.address": stub.address})
+    trainer = train(tmp_path, {"on_train_epoch_start": wait}, epochs=9, **{"platform.address": stub.url})
     assert trainer.epoch == 2
     assert trainer.context.stop_reason == "callback"
     assert [body["event"] for body in stub.events][-1] == "training_complete"
 
 
 def test_checkpoints_are_sent_when_the_interval_has_passed(train, stub, key, tmp_path):
-    train(tmp_path, **{"platform.address": stub.address, "platform.checkpoint_interval": 0})
+    train(tmp_path, **{"platform.address": stub.url, "platform.checkpoint_interval": 0})
     assert [data["epoch"] for data in stub.of("checkpoint_saved")] == [0, 1]
     assert [body["filename"] for body in stub.announced] == ["last.pt", "last.pt", "best.pt"]
 
 
 def test_nothing_is_sent_without_address_or_without_key(
-    train, control, stub, tmp_path, monkeypatch, caplog, no_network
+    train, control_digest, stub, tmp_path, monkeypatch, caplog, no_network
 ):
     no_network.allow_loopback = False
     monkeypatch.setenv("YOLOCORE_PLATFORM_KEY", "k")
     train(tmp_path, epochs=1)
     monkeypatch.delenv("YOLOCORE_PLATFORM_KEY")
     with caplog.at_level(logging.WARNING):
-        trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+        trainer = train(tmp_path, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert "no key is" in caplog.text
-    assert (no_network.attempts, stub.headers) == ([], [])
+    assert (no_network.attempts, stub.requests) == ([], [])
 
 
 @pytest.mark.parametrize("status", [500, 429, 401])
-def test_a_server_that_fails_changes_nothing(train, control, stub, key, tmp_path, status, caplog):
+def test_a_server_that_fails_changes_nothing(train, control_digest, stub, key, tmp_path, status, caplog):
     stub.answer = lambda body: (status, {"message": "no"})
-    trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     assert key not in caplog.text
     if status == 401:
         assert len(stub.events) == 1, "a refused key is not tried again"
 
 
-def test_a_server_that_is_down(train, control, key, tmp_path):
+def test_a_server_that_is_down(train, control_digest, key, tmp_path):
     trainer = train(tmp_path, **{"platform.address": "http://127.0.0.1:9"})
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
 
 
 def test_a_store_that_refuses_files_ends_nothing_else(train, stub, key, tmp_path, caplog):
     stub.put_status = 403
-    train(tmp_path, **{"platform.address": stub.address, "platform.checkpoint_interval": 0})
+    train(tmp_path, **{"platform.address": stub.url, "platform.checkpoint_interval": 0})
     assert "best.pt was not taken: 403" in caplog.text
     assert [body["event"] for body in stub.events][-1] == "training_complete"
 
 
-def test_a_server_that_hangs(train, control, stub, key, tmp_path):
+def test_a_server_that_hangs(train, control_digest, stub, key, tmp_path):
     stub.hangs.set()
-    trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
 
 
-def test_a_server_that_hangs_at_the_end(train, control, stub, key, tmp_path, monkeypatch, caplog):
+def test_a_server_that_hangs_at_the_end(train, control_digest, stub, key, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(sender, "PATIENCE_AT_END", 1.5)
-    trainer = train(tmp_path, {"on_train_end": lambda trainer: stub.hangs.set()}, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, {"on_train_end": lambda trainer: stub.hangs.set()}, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 4
     assert "dropped" in caplog.text
 
 
-def test_a_server_that_comes_late_is_told_of_the_start_first(train, control, stub, key, tmp_path):
+def test_a_server_that_comes_late_is_told_of_the_start_first(train, control_digest, stub, key, tmp_path):
     stub.answer = lambda body: (200 if body["event"] == "epoch_end" or len(stub.events) > 4 else 503, {})
-    trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     kinds = [body["event"] for body in stub.events]
     first = next(place for place, kind in enumerate(kinds) if kind != "training_started")
     assert first == 5, "four attempts at the start fail, the fifth comes through, and only then the epochs follow"
     assert kinds[first:] == ["epoch_end", "epoch_end", "training_complete"]
 
 
-def test_a_fault_in_the_client(train, control, stub, key, tmp_path, monkeypatch, caplog):
+def test_a_fault_in_the_client(train, control_digest, stub, key, tmp_path, monkeypatch, caplog):
     def fail(*_args):
         raise RuntimeError("planned")
 
     monkeypatch.setattr(PlatformClient, "event", fail)
-    trainer = train(tmp_path, **{"platform.address": stub.address})
-    assert weights_digest(trainer) == control
+    trainer = train(tmp_path, **{"platform.address": stub.url})
+    assert weights_digest(trainer) == control_digest
     assert cost(trainer) < 10
     assert "RuntimeError: planned" in caplog.text
 
@@ -171,7 +171,7 @@ def test_a_training_that_fails_is_told(train, stub, key, tmp_path):
             raise RuntimeError("planned")
 
     with pytest.raises(RuntimeError, match="planned"):
-        train(tmp_path, {"on_train_batch_start": fail}, **{"platform.address": stub.address})
+        train(tmp_path, {"on_train_batch_start": fail}, **{"platform.address": stub.url})
     assert stub.of("training_failed") == [{"epoch": 1, "error": "RuntimeError"}]
 
 
@@ -183,12 +183,12 @@ def test_a_resumed_training_goes_on_under_its_name(train, stub, key, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, {"on_train_epoch_start": interrupt}, **{"platform.address": stub.address})
+        train(tmp_path, {"on_train_epoch_start": interrupt}, **{"platform.address": stub.url})
     YOLO(tmp_path / "exp" / "weights" / "last.pt").train(resume=True)
     assert [data["resumed"] for data in stub.of("training_started")] == [False, True]
     assert [data["epoch"] for data in stub.of("epoch_end")] == [0, 1]
     assert len({(body["project"], body["name"]) for body in stub.events}) == 1
-    assert len({headers["x-yolocore-run"] for path, headers in stub.headers if path.startswith("/api/")}) == 1
+    assert len({r.headers["x-yolocore-run"] for r in stub.requests if r.path.startswith("/api/")}) == 1
 
 
 def test_what_is_not_finite_becomes_null():

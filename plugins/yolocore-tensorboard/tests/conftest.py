@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tensorboard_kit import recipe
-
-from yolocore import YOLO
-from yolocore.testing import weights_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytest_plugins = ["yolocore.testing"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep yolocore out of the home directory."""
-    home = tmp_path_factory.mktemp("tensorboard-home")
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in ("CONFIG", "CACHE"):
-            patch.setenv(f"YOLOCORE_{kind}_DIR", str(home / kind.lower()))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
+def hermetic(isolated_home: Path) -> Path:
+    """Keep yolocore out of the home directory, and the user's settings and proxies away."""
+    return isolated_home
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., Any]:
-    """A function that trains two epochs of three batches in a directory and returns the trainer."""
-
-    def run(folder: Path, name: str = "exp", callbacks: dict[str, Any] | None = None, **more: Any) -> Any:
-        model = YOLO(tiny_detect_model)
-        for event, function in (callbacks or {}).items():
-            model.add_callback(event, function)
-        model.train(**{**recipe(tiny_detect_dataset), "project": str(folder), "name": name, **more})
-        return model.trainer
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
-    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
+def trained(short_training: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains with the plugin and returns the trainer; see ``short_training``."""
+    return partial(short_training, plugins="tensorboard", plots=True, name="exp")
 
 
 def log_pi(trainer: Any) -> None:

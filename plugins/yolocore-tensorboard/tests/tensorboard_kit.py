@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
@@ -18,9 +17,7 @@ def recipe(data: Path | str) -> dict[str, Any]:
 
 def results(save_dir: Path) -> dict[int, dict[str, float]]:
     """Return epoch → column → value of ``results.csv``."""
-    with (save_dir / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {int(row.pop("epoch")): {k: float(v) for k, v in row.items() if k != "time"} for row in rows}
+    return {epoch: {k: float(v) for k, v in row.items()} for epoch, row in read_results(save_dir).items()}
 
 
 def read(save_dir: Path) -> EventAccumulator:

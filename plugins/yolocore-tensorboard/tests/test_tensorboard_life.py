@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from tensorboard_kit import read, recipe, results, scalars
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 
 
 class BreakOffError(Exception):
@@ -42,7 +41,7 @@ def test_a_run_of_one_epoch_has_the_first_batches(trained, tmp_path):
     assert {"train_batch0", "train_batch1", "train_batch2"} <= set(read(trainer.save_dir).Tags()["images"])
 
 
-def test_a_resumed_training_has_every_epoch_once(trained, tmp_path, control):
+def test_a_resumed_training_has_every_epoch_once(trained, tmp_path, control_digest):
     with pytest.raises(BreakOffError):
         trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
     assert sorted(scalars(read(tmp_path / "exp"))["val/cls_loss"]) == [1]
@@ -52,7 +51,7 @@ def test_a_resumed_training_has_every_epoch_once(trained, tmp_path, control):
     images = read(tmp_path / "exp").Tags()["images"]
     assert {"train_batch0", "train_batch1", "train_batch2"} <= set(images)  # the first process drew them
     expect_as_in_csv(tmp_path / "exp")
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
 
 
 def test_an_epoch_that_is_trained_again_replaces_its_first_record(trained, tmp_path):
@@ -74,7 +73,7 @@ def test_a_directory_that_is_used_again_shows_the_new_run_only(trained, tmp_path
 
 
 def test_two_trainings_in_one_process_make_two_records(trained, tmp_path):
-    first, second = (trained(tmp_path, name, epochs=1, plots=False) for name in ("one", "two"))
+    first, second = (trained(tmp_path, name=name, epochs=1, plots=False) for name in ("one", "two"))
     for trainer in (first, second):
         assert len(event_files(trainer.save_dir)) == 1
         expect_as_in_csv(trainer.save_dir)
@@ -114,7 +113,7 @@ def test_a_network_that_cannot_be_traced_costs_the_graph_only(trained, tmp_path,
     expect_as_in_csv(trainer.save_dir)
 
 
-def test_a_writer_that_raises_costs_its_record_only(trained, tmp_path, control, monkeypatch, caplog):
+def test_a_writer_that_raises_costs_its_record_only(trained, tmp_path, control_digest, monkeypatch, caplog):
     from torch.utils.tensorboard import SummaryWriter
 
     def broken(*args, **options):
@@ -122,16 +121,16 @@ def test_a_writer_that_raises_costs_its_record_only(trained, tmp_path, control, 
 
     monkeypatch.setattr(SummaryWriter, "add_scalar", broken)
     trainer = trained(tmp_path, plots=False)
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "tensorboard"]
+    report = plugin_report(trainer, "tensorboard")
     assert (report.state, report.errors) == ("off", 1)
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     assert caplog.text.count("is off for the rest of the run") == 1
 
 
 CHILD = """
 import json, os, signal, sys
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 request = json.loads(sys.argv[1])
 model = YOLO(request["model"])
 def kill(trainer):
@@ -142,7 +141,9 @@ model.train(**request["arguments"])
 """
 
 
-def test_a_killed_training_keeps_its_epochs_and_goes_on(tmp_path, control, tiny_detect_dataset, tiny_detect_model):
+def test_a_killed_training_keeps_its_epochs_and_goes_on(
+    tmp_path, control_digest, tiny_detect_dataset, tiny_detect_model
+):
     import json
 
     given = {**recipe(tiny_detect_dataset), "plots": False, "project": str(tmp_path), "name": "exp"}
@@ -154,28 +155,17 @@ def test_a_killed_training_keeps_its_epochs_and_goes_on(tmp_path, control, tiny_
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
     model.train(resume=True)
     expect_as_in_csv(tmp_path / "exp")
-    assert weights_digest(model.trainer) == control
-
-
-@pytest.fixture
-def full_disk(tmp_path):
-    """A file system of 40 kB in memory."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder]).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    assert weights_digest(model.trainer) == control_digest
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_full_disk_costs_the_record_only(trained, tmp_path, control, full_disk, monkeypatch):
+def test_a_full_disk_costs_the_record_only(trained, tmp_path, control_digest, small_disk, monkeypatch):
     from torch.utils import tensorboard
 
-    real = tensorboard.SummaryWriter
-    monkeypatch.setattr(tensorboard, "SummaryWriter", lambda _, **options: real(str(full_disk), **options))
+    real, disk = tensorboard.SummaryWriter, str(small_disk(40))
+    monkeypatch.setattr(tensorboard, "SummaryWriter", lambda _, **options: real(disk, **options))
     trainer = trained(tmp_path)
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "tensorboard"]
+    report = plugin_report(trainer, "tensorboard")
     assert report.state == "off"
     assert "No space left" in report.reason
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest

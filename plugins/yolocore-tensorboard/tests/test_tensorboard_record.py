@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard_kit import read, results, scalars
 
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 from yolocore_tracking.facts import arguments
 
 
@@ -63,10 +63,10 @@ def test_the_graph_shows_the_network(record):
     assert sum("Conv2d" in name or "convolution" in name for name in nodes) >= 10
 
 
-def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, control):
-    assert weights_digest(trainer) == control
+def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, control_digest):
+    assert weights_digest(trainer) == control_digest
 
 
 def test_the_plugin_had_no_fault(trainer):
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "tensorboard"]
+    report = plugin_report(trainer, "tensorboard")
     assert (report.state, report.errors) == ("active", 0)

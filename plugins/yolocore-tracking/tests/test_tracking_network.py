@@ -3,10 +3,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from yolocore.testing import StubReply, StubServer
 from yolocore_tracking.network import BoundedQueue, answers, reachable, run_bounded
 
 
@@ -40,16 +40,9 @@ def test_a_refusing_one_is_not(refused):
 
 
 def test_a_web_server_answers_with_any_status():
-    class Refusing(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_error(403)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        assert answers(f"http://127.0.0.1:{server.server_port}/path")
+    with StubServer(lambda request: StubReply(status=403)) as server:
+        assert answers(f"{server.url}/path")
+    assert [request.method for request in server.requests] == ["HEAD"]
 
 
 def test_a_server_that_says_nothing_is_reachable_but_does_not_answer(listening):

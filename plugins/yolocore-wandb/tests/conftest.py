@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wandb_kit import Watch, recipe
 
-from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import PluginClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,18 +18,16 @@ VARIABLES = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY",
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hermetic(isolated_home: Path) -> Iterator[Path]:
     """Keep wandb and yolocore out of the home directory, and wandb off the network."""
-    home = tmp_path_factory.mktemp("wandb-home")
-    own = {f"WANDB_{kind}_DIR": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    own |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1", "NETRC": str(home / "netrc")}
-    own |= {f"YOLOCORE_{kind}_DIR": str(home / f"yolocore-{kind.lower()}") for kind in ("CONFIG", "CACHE")}
+    own = {f"WANDB_{kind}_DIR": str(isolated_home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    own |= {"WANDB_MODE": "offline", "NETRC": str(isolated_home / "netrc")}
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*VARIABLES, *(name for name in os.environ if name.lower().endswith("_proxy"))):
+        for name in VARIABLES:
             patch.delenv(name, raising=False)
         for name, value in own.items():
             patch.setenv(name, value)
-        yield home
+        yield isolated_home
 
 
 @pytest.fixture(autouse=True)
@@ -47,25 +43,16 @@ def no_run_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_detect_dataset: Path, tiny_detect_model: Path) -> Callable[..., Any]:
-    """A function that trains two epochs of three batches in a directory and returns the trainer."""
+def trained(short_training: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that trains with the plugin and returns the trainer, which gets a ``clock``; see ``short_training``."""
 
-    def run(folder: Path, name: str = "exp", callbacks: dict[str, Any] | None = None, **more: Any) -> Any:
-        model = YOLO(tiny_detect_model)
-        watch = Watch(model)
-        for event, function in (callbacks or {}).items():
-            model.add_callback(event, function)
-        model.train(**{**recipe(tiny_detect_dataset), "project": str(folder), "name": name, **more})
-        model.trainer.watch = watch
-        return model.trainer
+    def run(folder: Path, **more: Any) -> Any:
+        clock = PluginClock("wandb")
+        trainer = short_training(folder, attach=[clock], **{"plugins": "wandb", "plots": True, "name": "exp", **more})
+        trainer.clock = clock
+        return trainer
 
     return run
-
-
-@pytest.fixture(scope="session")
-def control(trained: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The weights, as a hash, of the same training without any plugin."""
-    return weights_digest(trained(tmp_path_factory.mktemp("control"), plugins="none"))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from wandb_kit import allowed, expect_as_in_csv, logs_in, read_run, report_of, results
+from wandb_kit import expect_as_in_csv, logs_in, read_run
 from wandb_stub import Stub, closed_port, wait_for
 
-from yolocore.testing import weights_digest
+from yolocore.testing import allowed, plugin_report, read_results, weights_digest
 
 KEY = {"WANDB_API_KEY": "local-" + "a" * 40}
 LIMIT = 10.0
@@ -55,19 +54,19 @@ def train(child_environment, tiny_detect_dataset, tiny_detect_model, tmp_path):
     return run
 
 
-def expect_unharmed(answer, control):
-    assert answer["digest"] == control
+def expect_unharmed(answer, control_digest):
+    assert answer["digest"] == control_digest
     assert answer["state"] == "active", answer["reason"]
     assert answer["start"] <= allowed(LIMIT)
     assert answer["end"] <= allowed(LIMIT)
     assert answer["exit"] <= allowed(LIMIT)
 
 
-def expect_in_time(trainer, control):
-    assert weights_digest(trainer) == control
-    assert report_of(trainer).state == "active", report_of(trainer).reason
-    assert trainer.watch.start() <= allowed(LIMIT)
-    assert trainer.watch.end(trainer) <= allowed(LIMIT)
+def expect_in_time(trainer, control_digest):
+    assert weights_digest(trainer) == control_digest
+    assert plugin_report(trainer, "wandb").state == "active", plugin_report(trainer, "wandb").reason
+    assert trainer.clock.start() <= allowed(LIMIT)
+    assert trainer.clock.end(trainer) <= allowed(LIMIT)
 
 
 def expect_offline_record(save_dir):
@@ -91,48 +90,48 @@ def expect_offline_record(save_dir):
     ids=["no key", "server down", "key refused", "wrong key"],
 )
 def test_without_a_server_that_takes_it_it_records_offline(
-    key, fault, told, online, trained, control, tmp_path, caplog
+    key, fault, told, online, trained, control_digest, tmp_path, caplog
 ):
     with Stub(fault) as server:
         online({**(key or {}), "WANDB_BASE_URL": closed_port() if fault == "down" else server.url})
         trainer = trained(tmp_path)
-    expect_in_time(trainer, control)
+    expect_in_time(trainer, control_digest)
     assert told in caplog.text
     expect_offline_record(trainer.save_dir)
 
 
-def test_a_server_that_falls_silent_holds_nothing_up(train, control, tmp_path):
+def test_a_server_that_falls_silent_holds_nothing_up(train, control_digest, tmp_path):
     with Stub("silent") as server:
         answer = train({**KEY, "WANDB_BASE_URL": server.url})
-    expect_unharmed(answer, control)
+    expect_unharmed(answer, control_digest)
     assert "took longer than" in answer["text"]
     expect_offline_record(tmp_path / "runs" / "exp")
 
 
-def test_a_server_that_takes_no_files_holds_the_end_up_no_longer_than_allowed(train, control, tmp_path):
+def test_a_server_that_takes_no_files_holds_the_end_up_no_longer_than_allowed(train, control_digest, tmp_path):
     with Stub("stall") as server:
         answer = train({**KEY, "WANDB_BASE_URL": server.url}, {"wandb.upload_limit": 4})
-    expect_unharmed(answer, control)
+    expect_unharmed(answer, control_digest)
     (log,) = logs_in(tmp_path / "runs" / "exp")
     expect_as_in_csv(read_run(log), tmp_path / "runs" / "exp")
 
 
-def test_a_server_that_opens_no_run_costs_the_time_allowed_and_no_more(train, control, tmp_path):
+def test_a_server_that_opens_no_run_costs_the_time_allowed_and_no_more(train, control_digest, tmp_path):
     with Stub("hang") as server:
         answer = train({**KEY, "WANDB_BASE_URL": server.url})
-    expect_unharmed(answer, control)
+    expect_unharmed(answer, control_digest)
     assert "recording offline" in answer["text"]
     expect_offline_record(tmp_path / "runs" / "exp")
 
 
-def test_online_the_server_gets_rows_and_figures(online, trained, control, tmp_path):
+def test_online_the_server_gets_rows_and_figures(online, trained, control_digest, tmp_path):
     with Stub() as server:
         online({**KEY, "WANDB_BASE_URL": server.url})
         trainer = trained(tmp_path)
-        expect_in_time(trainer, control)
+        expect_in_time(trainer, control_digest)
         folder = trainer.save_dir
         (run,) = server.history
-        for step, row in results(folder).items():
+        for step, row in read_results(folder).items():
             assert {k: f"{server.history[run][step][k]:.6g}" for k in row} == row
         assert sorted(server.history[run]) == [1, 2]
         assert server.exits == {run: 0}
@@ -160,18 +159,18 @@ def kill_when(tmp_path):
         watcher.join()
 
 
-def test_killed_and_resumed_online_it_continues_the_same_run(train, kill_when, control, tmp_path):
+def test_killed_and_resumed_online_it_continues_the_same_run(train, kill_when, control_digest, tmp_path):
     with Stub() as server:
         environment = {**KEY, "WANDB_BASE_URL": server.url}
         train(environment, **kill_when(lambda: any(1 in rows for rows in list(server.history.values()))))
         last = str(tmp_path / "runs" / "exp" / "weights" / "last.pt")
         answer = train(environment, {"resume": last})
-        expect_unharmed(answer, control)
+        expect_unharmed(answer, control_digest)
         assert len(server.history) == 1
         (rows,) = server.history.values()
         assert sorted(rows) == [1, 2]
         assert server.duplicates == []
-        for step, row in results(tmp_path / "runs" / "exp").items():
+        for step, row in read_results(tmp_path / "runs" / "exp").items():
             assert {k: f"{rows[step][k]:.6g}" for k in row} == row
 
 
@@ -189,22 +188,12 @@ def test_killed_offline_after_the_first_flush_the_record_is_readable(train, kill
     assert run.exit_code is None
 
 
-@pytest.fixture
-def full_disk(tmp_path):
-    """A file system of 200 kB in memory."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder]).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_full_disk_costs_the_record_only_and_is_told(train, control, full_disk, tmp_path):
+def test_a_full_disk_costs_the_record_only_and_is_told(train, control_digest, small_disk, tmp_path):
     (tmp_path / "runs" / "exp").mkdir(parents=True)
-    (tmp_path / "runs" / "exp" / "wandb").symlink_to(full_disk)
-    answer = train({"WANDB_MODE": "offline", "WANDB_DATA_DIR": str(full_disk)}, {"exist_ok": True})
-    assert answer["digest"] == control
+    disk = small_disk(200)
+    (tmp_path / "runs" / "exp" / "wandb").symlink_to(disk)
+    answer = train({"WANDB_MODE": "offline", "WANDB_DATA_DIR": str(disk)}, {"exist_ok": True})
+    assert answer["digest"] == control_digest
     assert answer["end"] <= allowed(LIMIT)
     told = answer["text"] + answer["reason"]
     assert "No space left" in told or "is not complete" in told

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from wandb_kit import expect_as_in_csv, logs_in, read_run, results
+from wandb_kit import expect_as_in_csv, logs_in, read_run
 
 from yolocore import YOLO
 from yolocore.models.yolo.detect.train import DetectionTrainer
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, read_results, weights_digest
 from yolocore_wandb.record import is_complete
 
 
@@ -31,7 +31,7 @@ def test_a_run_of_one_epoch_has_the_first_batches_and_one_row(trained, tmp_path)
 
 
 def test_two_trainings_in_one_process_make_two_runs(trained, tmp_path):
-    first, second = (trained(tmp_path, name, epochs=1, plots=False) for name in ("one", "two"))
+    first, second = (trained(tmp_path, name=name, epochs=1, plots=False) for name in ("one", "two"))
     runs = [read_run(*logs_in(trainer.save_dir)) for trainer in (first, second)]
     assert [run.name for run in runs] == ["one", "two"]
     assert runs[0].id != runs[1].id
@@ -61,7 +61,7 @@ def test_a_training_that_fails_is_recorded_as_failed(trained, tmp_path):
     assert not [a for a in run.artifacts if a.type == "model"]
 
 
-def test_a_resumed_training_continues_the_same_run(trained, tmp_path, control):
+def test_a_resumed_training_continues_the_same_run(trained, tmp_path, control_digest):
     with pytest.raises(BreakOffError):
         trained(tmp_path, callbacks={"on_train_batch_end": break_off_in_epoch_2})
     model = YOLO(tmp_path / "exp" / "weights" / "last.pt")
@@ -70,12 +70,12 @@ def test_a_resumed_training_continues_the_same_run(trained, tmp_path, control):
     assert before.id == after.id
     assert (before.project, before.name) == (after.project, after.name)
     assert [before.steps, after.steps] == [[1], [2]]
-    table = results(tmp_path / "exp")
+    table = read_results(tmp_path / "exp")
     for run, number in ((before, 1), (after, 2)):
         assert {k: f"{v:.6g}" for k, v in run.numbers(0).items()} == table[number]
     assert "model/parameters" not in after.rows[0]
     assert after.exit_code == 0
-    assert weights_digest(model.trainer) == control
+    assert weights_digest(model.trainer) == control_digest
 
 
 def read_finished(log):
@@ -115,11 +115,11 @@ def test_a_run_that_the_user_opened_is_used_and_stays_open(trained, tmp_path, ow
 
 
 def test_two_trainings_in_a_run_of_the_user_lose_no_row(trained, tmp_path, own_run, caplog):
-    first, second = (trained(tmp_path, name, plots=False) for name in ("one", "two"))
+    first, second = (trained(tmp_path, name=name, plots=False) for name in ("one", "two"))
     own_run.finish()
     run = read_finished(*logs_in(tmp_path))
     assert run.steps == [0, 1, 2, 3, 4]
-    expected = [*results(first.save_dir).values(), *results(second.save_dir).values()]
+    expected = [*read_results(first.save_dir).values(), *read_results(second.save_dir).values()]
     assert [{k: f"{v:.6g}" for k, v in run.numbers(i).items()} for i in range(1, 5)] == expected
     assert caplog.text.count("others log to this run") == 1
 
@@ -139,11 +139,11 @@ def test_a_user_who_logs_at_every_batch_costs_no_row(trained, tmp_path):
     ]
 
 
-def test_disabled_records_nothing(trained, tmp_path, control):
+def test_disabled_records_nothing(trained, tmp_path, control_digest):
     trainer = trained(tmp_path, **{"wandb.mode": "disabled"})
     assert not (trainer.save_dir / "wandb").exists()
-    assert weights_digest(trainer) == control
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "wandb"]
+    assert weights_digest(trainer) == control_digest
+    report = plugin_report(trainer, "wandb")
     assert (report.state, report.errors) == ("active", 0)
 
 
@@ -155,7 +155,7 @@ def test_arguments_choose_project_group_and_tags(trained, tmp_path):
     assert not run.artifacts
 
 
-def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control, monkeypatch, caplog):
+def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control_digest, monkeypatch, caplog):
     import wandb
 
     def broken(*args, **options):
@@ -163,10 +163,10 @@ def test_an_sdk_that_raises_costs_its_record_only(trained, tmp_path, control, mo
 
     monkeypatch.setattr(wandb, "Image", broken)
     trainer = trained(tmp_path)
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "wandb"]
+    report = plugin_report(trainer, "wandb")
     assert (report.state, report.errors) == ("off", 1)
     assert "the SDK is broken" in report.reason
-    assert weights_digest(trainer) == control
+    assert weights_digest(trainer) == control_digest
     run = read_run(*logs_in(trainer.save_dir))
     assert run.exit_code == 1
     assert caplog.text.count("is off for the rest of the run") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from wandb_kit import expect_as_in_csv, logs_in, read_run
 
-from yolocore.testing import weights_digest
+from yolocore.testing import plugin_report, weights_digest
 from yolocore_tracking.figures import sha256
 from yolocore_wandb.record import is_complete
 
@@ -26,9 +26,8 @@ def log_e(trainer):
 
 @pytest.fixture(scope="module")
 def trainer(trained, tmp_path_factory):
-    return trained(
-        tmp_path_factory.mktemp("recorded"), "my exp", {"on_fit_epoch_end": log_pi, "on_train_epoch_end": log_e}
-    )
+    callbacks = {"on_fit_epoch_end": log_pi, "on_train_epoch_end": log_e}
+    return trained(tmp_path_factory.mktemp("recorded"), name="my exp", callbacks=callbacks)
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +111,12 @@ def test_the_run_ended_well_and_its_record_is_complete(run):
     assert is_complete(run.path)
 
 
-def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, control):
-    assert weights_digest(trainer) == control
+def test_the_weights_are_those_of_a_training_without_the_plugin(trainer, control_digest):
+    assert weights_digest(trainer) == control_digest
 
 
 def test_the_plugin_had_no_fault(trainer):
-    (report,) = [r for r in trainer.manager.plugins() if r.name == "wandb"]
+    report = plugin_report(trainer, "wandb")
     assert (report.state, report.errors) == ("active", 0)
 
 

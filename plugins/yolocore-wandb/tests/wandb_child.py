@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import wandb  # noqa: F401 (its import is no part of what is measured)
-from wandb_kit import Watch, recipe, report_of
+from wandb_kit import recipe
 
 from yolocore import YOLO
-from yolocore.testing import weights_digest
+from yolocore.testing import PluginClock, plugin_report, weights_digest
 
 PATIENCE = 120.0  # seconds
 
@@ -25,7 +25,7 @@ def main(request: dict) -> None:
     handler.emit = lambda record: messages.append(record.getMessage())
     logging.getLogger().addHandler(handler)
     model = YOLO(request["model"])
-    watch = Watch(model)
+    clock = PluginClock("wandb").attach(model)
 
     def kill(trainer) -> None:
         """Kill the process in the second epoch, when the test says so."""
@@ -38,13 +38,13 @@ def main(request: dict) -> None:
     if "kill" in request:
         model.add_callback("on_train_batch_end", kill)
     model.train(**{**recipe(request["data"]), **request["arguments"]})
-    trainer, report = model.trainer, report_of(model.trainer)
+    trainer, report = model.trainer, plugin_report(model.trainer, "wandb")
     answer = {
         "digest": weights_digest(trainer),
         "state": report.state,
         "reason": report.reason,
-        "start": watch.start(),
-        "end": watch.end(trainer),
+        "start": clock.start(),
+        "end": clock.end(trainer),
         "messages": messages,
         "trained": time.monotonic(),
     }

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolocore.testing import two_epochs
+from yolocore.testing import read_results, two_epochs
 from yolocore_wandb.record import records
 
 
 def recipe(data: Path | str) -> dict[str, Any]:
     """Return the arguments of a training of two epochs of three batches."""
     return two_epochs(data, "wandb", plots=True)
-
-
-def allowed(seconds: float) -> float:
-    """Return what a time limit means here: with several jobs a core, everything takes so many times longer."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def report_of(trainer: Any) -> Any:
-    """Return what the trainer says about the plugin."""
-    return next(report for report in trainer.manager.plugins() if report.name == "wandb")
-
-
-class Watch:
-    """How long the plugin holds a model's trainings up."""
-
-    def __init__(self, model: Any) -> None:
-        self.begun: dict[str, float] = {}
-        for event in ("on_train_start", "on_train_end"):
-            model.add_callback(event, self._stamp)  # before the plugin, which comes last
-
-    def _stamp(self, trainer: Any) -> None:
-        self.begun[trainer.context.event] = report_of(trainer).total_ms / 1000
-
-    def start(self) -> float:
-        """Return the seconds before the first epoch."""
-        return self.begun["on_train_start"]
-
-    def end(self, trainer: Any) -> float:
-        """Return the seconds after the last epoch."""
-        return report_of(trainer).total_ms / 1000 - self.begun["on_train_end"]
-
-
-def results(save_dir: Path) -> dict[int, dict[str, str]]:
-    """Return epoch → column → text of ``results.csv``."""
-    with (save_dir / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {int(row.pop("epoch")): {k: v for k, v in row.items() if k != "time"} for row in rows}
 
 
 def logs_in(save_dir: Path) -> list[Path]:
@@ -126,7 +87,7 @@ def _merge(target: dict[str, Any], items: Any) -> dict[str, Any]:
 
 def expect_as_in_csv(run: Run, save_dir: Path) -> None:
     """Compare every number of every row with ``results.csv``, which has six significant digits."""
-    table = results(save_dir)
+    table = read_results(save_dir)
     assert run.steps == sorted(table)
     for index, number in enumerate(run.steps):
         recorded = run.numbers(index)

@@ -7,6 +7,7 @@ import typer
 from yolocore.cli import checkpoint, configure, info, plugins
 from yolocore.cli.check import check
 from yolocore.cli.demo import demo
+from yolocore.cli.explorer import explorer
 from yolocore.cli.track_eval import track_eval
 from yolocore.config.settings import get_settings
 from yolocore.hooks import HookManager
@@ -27,6 +28,7 @@ def build_app() -> typer.Typer:
     app.command("settings", context_settings=FREE_WORDS)(configure.settings)
     app.command("demo")(demo)
     app.command("track-eval", context_settings=FREE_WORDS)(track_eval)
+    app.command("explorer", context_settings=FREE_WORDS)(explorer)
     app.add_typer(checkpoint.app, name="checkpoint")
     app.add_typer(plugins.app, name="plugins")
     return app

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
+from rich.text import Text
 
-from yolocore.cli.check_report import show
+from yolocore.cli.check_report import plain, show
 from yolocore.cli.preflight import is_class_folder
 from yolocore.cli.terminal import output
 from yolocore.errors import ConfigError, YolocoreError
@@ -56,7 +57,7 @@ class Diagnosis(NamedTuple):
     @property
     def faults(self) -> int:
         """Number of rows and images that a training would skip."""
-        return sum(len(report.lines) for report in self.reports)
+        return sum(len(report.findings) for report in self.reports)
 
 
 def check(words: Words = None, as_json: AsJson = False, fix: Fix = None, near: Near = True) -> None:
@@ -66,21 +67,30 @@ def check(words: Words = None, as_json: AsJson = False, fix: Fix = None, near: N
     """
     config, task = _arguments(list(words or []))
     logging.getLogger("yolocore").setLevel(logging.ERROR)  # the report says it all
+    if fix is not None:
+        _check_free(fix)
     try:
         found = diagnose(config, task, near=near)
         copy = None if fix is None else correct(found, fix)
     except YolocoreError as error:
         if not as_json:
             raise
-        print(json.dumps({"data": config.data, "task": task, "usable": False, "error": str(error)}, indent=2))
+        _print_json({"data": config.data, "task": task, "usable": False, "error": str(error)})
         raise typer.Exit(2) from None
     if as_json:
-        print(json.dumps(_record(found, str(config.data), copy), indent=2, ensure_ascii=False))
+        _print_json(_record(found, str(config.data), copy))
     else:
         show(found, str(config.data))
         if copy is not None:
-            output().print(f"corrected copy: {copy}", soft_wrap=True)
+            output().print(Text(plain(f"corrected copy: {copy}")), soft_wrap=True)
     raise typer.Exit(1 if found.faults else 0)
+
+
+def _check_free(folder: str) -> None:
+    """Refuse a place for the copy before the work rather than after it."""
+    from yolocore.data.corrected import check_free
+
+    check_free(folder)
 
 
 def _arguments(words: list[str]) -> tuple[Config, str]:
@@ -103,7 +113,8 @@ def diagnose(config: Config, task: str, *, near: bool = True) -> Diagnosis:
         YolocoreError: the dataset cannot be used at all.
     """
     from yolocore.config.settings import get_settings
-    from yolocore.data.duplicates import find_twins, shared_images
+    from yolocore.data.duplicates import find_twins
+    from yolocore.data.formats import task_of_rows
     from yolocore.data.paths import resolve_dataset
     from yolocore.data.scan import scan
     from yolocore.data.statistics import measure, suggest
@@ -117,14 +128,21 @@ def diagnose(config: Config, task: str, *, near: bool = True) -> Diagnosis:
     stores = {split: store for split, (store, _) in results.items()}
     reports = [report for _, report in results.values()]
     statistics = [measure(store, split, info["names"]) for split, store in stores.items()]
-    twins = find_twins({split: store.im_files for split, store in stores.items()}, near=near)
-    return Diagnosis(info, task, stores, reports, statistics, twins, suggest(statistics, reports, shared_images(twins)))
+    files = {split: store.im_files for split, store in stores.items()}
+    if files.get("test") == files.get("val"):
+        files.pop("test", None)  # one split that serves as both is no leak
+    twins = find_twins(files, near=near)
+    advice = suggest(statistics, reports, twins)
+    if task == "detect" and "task" not in config.explicit and (other := task_of_rows(info, next(iter(files.values())))):
+        advice.insert(0, f"the label rows are those of task {other}, here read as boxes: yolo check {other} data=...")
+    return Diagnosis(info, task, stores, reports, statistics, twins, advice)
 
 
 def correct(found: Diagnosis, folder: str) -> Path:
-    """Write a copy without faults; of a file in two splits, or twice in one, the one for training goes.
+    """Write a copy without faults; of a file in two splits the one for training goes, unless nothing would be left.
 
-    Nearly the same pictures stay: whether they are too much alike, a person has to say.
+    Of a file twice in a split one stays. Nearly the same pictures stay: whether they are too much alike, a person has
+    to say.
 
     Raises:
         DataError: the folder is not empty, or lies in the dataset.
@@ -133,15 +151,22 @@ def correct(found: Diagnosis, folder: str) -> Path:
     from yolocore.data.duplicates import SAME
 
     same = [twin for twin in found.twins if twin.kind == SAME]
-    drop = {twin.second if twin.first_split == twin.second_split else twin.first for twin in same}
+    drop = {twin[3:5] if twin.first_split == twin.second_split else twin[1:3] for twin in same}
     return write_corrected(folder, found.info, found.task, found.stores, found.reports, drop)
 
 
+def _print_json(record: dict[str, Any]) -> None:
+    """Print JSON; what is no text in a file name (PEP 383) stays as an escape."""
+    print(json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
 def _record(found: Diagnosis, data: str, copy: Path | None) -> dict[str, Any]:
-    splits = {
-        report.split: {**asdict(report), "statistics": asdict(figures)}
-        for report, figures in zip(found.reports, found.statistics, strict=True)
-    }
+    splits: dict[str, Any] = {}
+    for report, figures in zip(found.reports, found.statistics, strict=True):
+        fields = asdict(report) | {"counts": report.counts, "lines": report.lines, "notes": report.notes}
+        for name in ("findings", "remarks"):
+            fields[name] = [item._asdict() for item in getattr(report, name)]
+        splits[report.split] = {**fields, "statistics": asdict(figures)}
     record = {"data": data, "task": found.task, "usable": True, "faults": found.faults, "splits": splits}
     record |= {"duplicates": [twin._asdict() for twin in found.twins], "suggestions": found.advice}
     return record if copy is None else {**record, "corrected": str(copy)}

@@ -40,7 +40,10 @@ MODE_EXAMPLES: Final = {
         "yolo track eval gt=gt/gt.txt tracks=runs/detect/track/labels",
     ),
     "export": ("yolo export model=best.pt format=onnx dynamic=True",),
-    "benchmark": ("yolo benchmark model=best.pt data=shapes.yaml",),
+    "benchmark": (
+        "yolo benchmark model=best.pt data=shapes.yaml",
+        "yolo benchmark model=best.pt data=my.yaml format=onnx imgsz=640 verbose=0.3",
+    ),
 }
 COMMAND_TEXTS: Final = {
     "help": "This page; 'yolo help train' lists the arguments of a mode, 'yolo help imgsz' explains one.",
@@ -50,6 +53,7 @@ COMMAND_TEXTS: Final = {
     "cfg": "Print the default arguments; 'yolo cfg schema' as JSON schema.",
     "copy-cfg": "Write the default arguments to a file to edit and pass as cfg=.",
     "settings": "Show, change or reset the settings.",
+    "explorer": "Images of a dataset that are like another one, or that a question in SQL finds.",
     "checkpoint": "'yolo checkpoint info FILE' and 'convert FILE' for weights of any origin.",
     "plugins": "List, describe and diagnose plugins.",
     "demo": "Train, validate, predict and export on a built-in dataset.",

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
 
 from yolocore.cli.extensions import plugin_tasks
 from yolocore.cli.help import mode_help
 from yolocore.cli.preflight import check_files, default_model
-from yolocore.cli.terminal import output, plugins_logging_to_terminal
+from yolocore.cli.terminal import few_lines, output, plugins_logging_to_terminal
 from yolocore.cli.tokens import CommandLine, parse_cli_tokens
 from yolocore.config import make_config
 from yolocore.config.defaults import TERMINAL_DEFAULTS
 from yolocore.config.fields import MODES, TASKS
 from yolocore.config.settings import get_settings
-from yolocore.errors import ConfigError, MissingFileError, UnsupportedError
+from yolocore.errors import BenchmarkError, ConfigError, MissingFileError, UnsupportedError
 from yolocore.hooks.discovery import entry_point_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from yolocore.config import Config
 
 LOGGER = logging.getLogger(__name__)
+BENCHMARK_ONLY: Final = frozenset({"eps"})  # its one argument that is in no schema
+BESIDE_THE_POINT: Final = ("yolocore.data", "yolocore.models", "yolocore.engine.exporter")
 NOT_FOR_FACADE: Final = frozenset({"model", "task", "mode", "source", "stream"})
 
 
@@ -69,6 +74,9 @@ def _check(line: CommandLine, mode: str) -> tuple[str, Config]:
     """Validate every argument and look for every file, quietly: the engines will say what is worth saying."""
     tasks = () if line.task in {None, *TASKS} else plugin_tasks()
     overrides = {**line.overrides, **({"task": line.task} if line.task else {})}
+    if mode == "benchmark":
+        threshold = {"verbose"} if isinstance(overrides.get("verbose"), float) else set()
+        overrides = {k: v for k, v in overrides.items() if k not in BENCHMARK_ONLY | threshold}
     logger = logging.getLogger("yolocore")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -108,9 +116,39 @@ def _call(line: CommandLine, model: str, config: Config) -> None:
     if method is None:
         raise UnsupportedError(f"{config.mode} is not part of this version of yolocore")
     if config.mode in {"predict", "track"}:
-        for _ in method(source=config.source, stream=True, **arguments):
-            pass  # drawn, saved and reported by the engine; nothing is kept
+        with nullcontext() if "verbose" in config.explicit else few_lines():
+            for _ in method(source=config.source, stream=True, **arguments):
+                pass  # drawn, saved and reported by the engine; nothing is kept
         return
-    result = method(**arguments)
     if config.mode == "benchmark":
-        output().print(str(result), soft_wrap=True)
+        _benchmark(method, arguments)
+    else:
+        method(**arguments)
+
+
+def _benchmark(method: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Print the table, also when a format is below the score that was asked for."""
+    from yolocore.tools.benchmark import table_text
+
+    try:
+        with _warnings_only(BESIDE_THE_POINT):
+            table = method(**arguments)
+    except BenchmarkError as error:
+        output().print(Text(table_text(error.table)), soft_wrap=True)
+        raise
+    output().print(Text(table_text(table)), soft_wrap=True)
+
+
+@contextmanager
+def _warnings_only(names: Sequence[str]) -> Iterator[None]:
+    """Keep what these loggers tell about every export and evaluation from drowning the lines of a benchmark."""
+    is_debugging = logging.getLogger("yolocore").level <= logging.DEBUG
+    loggers = [] if is_debugging else [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.WARNING, logger.level))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

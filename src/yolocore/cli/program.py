@@ -15,12 +15,12 @@ from typer.main import get_command
 
 from yolocore.cli.app import build_app, load_plugin_commands
 from yolocore.cli.terminal import logging_to_terminal, messages, show_error
-from yolocore.errors import ExportError, NonFiniteLossError, YolocoreError
+from yolocore.errors import BenchmarkError, ExportError, NonFiniteLossError, YolocoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-RUN_ERRORS: Final = (NonFiniteLossError, ExportError)  # the command was right, the run was not
+RUN_ERRORS: Final = (NonFiniteLossError, ExportError, BenchmarkError)  # the command was right, the run was not
 DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 USAGE_ERROR: type[Any] = next(  # of whichever copy of click this typer uses
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"

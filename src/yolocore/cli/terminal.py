@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
+
+MOST_LINES: Final = 20  # about single images, unless the user asks for more
 
 
 def output() -> Console:
@@ -36,7 +39,10 @@ class TerminalHandler(logging.Handler):
         try:
             style = STYLES.get(record.levelno, "dim" if record.levelno < logging.INFO else "")
             label = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-            messages().print(Text.assemble((label, style), self.format(record)), soft_wrap=True)
+            console = messages()
+            with console.capture() as line:
+                console.print(Text.assemble((label, style), self.format(record)), soft_wrap=True)
+            sys.stderr.write(line.get())  # a progress bar puts a file of its own there, which prints above the bar
         except (OSError, ValueError):
             self.handleError(record)
 
@@ -61,6 +67,35 @@ def plugins_logging_to_terminal() -> AbstractContextManager[None]:
     """Send what installed plugins log to the terminal, too, as verbose as the package itself is."""
     packages = {found.value.partition(":")[0].partition(".")[0] for found in candidates()} - {"yolocore"}
     return logging_to_terminal(logging.getLogger("yolocore").level, packages)
+
+
+class FewLines(logging.Filter):
+    """Passes the lines about the first stills of a prediction, and none about frames: the bar tells of those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stills = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide by the attribute ``frame``, the number of a frame or 0; other records pass."""
+        frame = getattr(record, "frame", None)
+        if frame is None:
+            return True
+        self._stills += not frame
+        if not frame and self._stills == MOST_LINES + 1:
+            record.msg, record.args = "...  (a line for every image: verbose=True)", ()
+        return not frame and self._stills <= MOST_LINES + 1
+
+
+@contextmanager
+def few_lines() -> Iterator[None]:
+    """Keep the log of a prediction short for as long as the block runs."""
+    logger, few = logging.getLogger("yolocore.engine.predictor"), FewLines()
+    logger.addFilter(few)
+    try:
+        yield
+    finally:
+        logger.removeFilter(few)
 
 
 def show_error(message: str, advice: str = "") -> None:

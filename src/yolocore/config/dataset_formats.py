@@ -88,7 +88,7 @@ def names_of_json(document: YamlDocument, found: Mapping[str, Sequence[str]]) ->
     try:
         records = json.loads(file.read_bytes())["categories"]
         by_id = {int(record["id"]): str(record["name"]) for record in records}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file}: no class names can be read from 'categories': {error!r}; add names:") from error
     if not by_id:
         raise DataError(f"{file}: 'categories' is empty; add names: to {document.path}")

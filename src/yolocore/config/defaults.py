@@ -17,7 +17,7 @@ MODE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "predict": {"conf": 0.25, **_PREDICT},
         "track": {"conf": 0.1, **_PREDICT},
         "export": {"conf": 0.25, "iou": 0.7, "half": False, "batch": 1},
-        "benchmark": {"conf": 0.001, "iou": 0.6, "half": False, "imgsz": 160},
+        "benchmark": {"conf": 0.001, "iou": 0.6, "half": False, "batch": 1, "imgsz": 160},
     }
 )
 

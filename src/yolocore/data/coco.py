@@ -92,10 +92,12 @@ def load_coco(path: str | Path, *, lvis: bool = False) -> CocoFile:
         raise DataError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # wrong encoding, absurd numbers, absurd depth
         raise DataError(f"{path}: not JSON: {error}") from error
-    found = sorted(document) if isinstance(document, dict) else type(document).__name__
+    found = (", ".join(sorted(document)[:5]) or "nothing") if isinstance(document, dict) else type(document).__name__
     for key in ("images", "annotations"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise DataError(f"{path}: no list {key!r}; a COCO file has images, annotations and categories, not {found}")
+            raise DataError(
+                f"{path}: no list {key!r}; a COCO file has images, annotations and categories; found {found}"
+            )
     file = CocoFile(path)
     file.categories = _categories(file, document.get("categories"))
     known: set[int | str] = set()
@@ -114,7 +116,9 @@ def _categories(file: CocoFile, records: Any) -> dict[int, str]:
     names: dict[int, str] = {}
     for index, record in enumerate(records if isinstance(records, list) else []):
         if isinstance(record, dict) and type(record.get("id")) is int and isinstance(record.get("name"), str):
-            names[record["id"]] = record["name"]
+            if record["id"] in names:
+                file.note(f"category {record['id']}", BAD_RECORD, f"the id occurs twice, for {record['name']!r} too")
+            names.setdefault(record["id"], record["name"])
         else:
             file.note(f"category number {index + 1}", BAD_RECORD, "expected an integer 'id' and a text 'name'")
     return dict(sorted(names.items()))
@@ -122,7 +126,7 @@ def _categories(file: CocoFile, records: Any) -> dict[int, str]:
 
 def _image(file: CocoFile, index: int, record: Any, lvis: bool) -> CocoImage | None:
     if not isinstance(record, dict) or not isinstance(record.get("id"), (int, str)):
-        file.note(f"image number {index + 1}", BAD_RECORD, "has no 'id'")
+        file.note(f"image number {index + 1}", BAD_RECORD, "has no 'id' that is an integer or a text")
         return None
     name = record.get("coco_url" if lvis else "file_name")
     if not isinstance(name, str) or not name:
@@ -140,7 +144,7 @@ def _group(file: CocoFile, records: Sequence[Any], known: set[int | str]) -> Non
     for index, record in enumerate(records):
         image = record.get("image_id") if isinstance(record, dict) else None
         if not isinstance(record, dict) or not isinstance(image, (int, str)):
-            file.note(f"annotation number {index + 1}", BAD_RECORD, "has no 'image_id'")
+            file.note(f"annotation number {index + 1}", BAD_RECORD, "has no 'image_id' that is an integer or a text")
         elif image not in known:
             what = f"image_id {image!r} is not the id of a usable image"
             file.note(f"annotation {record.get('id', index + 1)}", BAD_RECORD, what)
@@ -235,7 +239,7 @@ def _row(record: dict[str, Any], image: CocoImage, cls: int, form: Form) -> str:
             )
         units = (image.width, image.height, 1.0)
         numbers = box + [value / units[i % 3] for i, value in enumerate(points)]
-    elif form == "segments" and (parts := _outlines(record.get("segmentation"))):
+    elif form == "segments" and (parts := _outlines(record.get("segmentation"), image)):
         size = np.array((image.width, image.height), np.float64)
         numbers = (join_outlines(parts) / size).reshape(-1).tolist()
     return ("%d" + " %g" * len(numbers)) % (cls, *numbers)  # three times as fast as joining texts
@@ -265,9 +269,13 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def _outlines(segmentation: Any) -> list[np.ndarray]:
+def _outlines(segmentation: Any, image: CocoImage) -> list[np.ndarray]:
     """Return the parts of a segmentation in pixels, each (k, 2); none for an object without polygon."""
     if isinstance(segmentation, dict):
+        size = [image.height, image.width]
+        if segmentation.get("size", size) != size:
+            text = f"the run lengths are for {str(segmentation['size'])[:80]} (height, width); the image is {size}"
+            raise _RecordFault(BAD_RECORD, text)
         try:
             return outer_contours(decode_rle(segmentation, MAX_PIXELS))
         except DataError as error:

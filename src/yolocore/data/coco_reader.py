@@ -139,9 +139,10 @@ def image_folders(file: CocoFile, root: Path) -> Iterator[Path]:
 
 def _find(name: str, bases: list[Path]) -> str | None:
     """Return the path of an image, and put the directory it lies in first."""
-    for index, base in enumerate(bases):
-        path = os.path.normpath(base / name)
-        if os.path.lexists(path):
-            bases.insert(0, bases.pop(index))
-            return path
+    for written in dict.fromkeys((name, name.replace("\\", "/"))):
+        for index, base in enumerate(bases):
+            path = os.path.normpath(base / written)
+            if os.path.lexists(path):
+                bases.insert(0, bases.pop(index))
+                return path
     return None

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from yolocore.config.settings import get_settings
 from yolocore.data.conversion import Conversion, Written, convert_files, refuse_existing, summarise, write_rows
 from yolocore.data.images import ImageFault, read_image
 from yolocore.data.listing import label_paths, walk_images
 from yolocore.data.readers import read_label_file
 from yolocore.data.report import Finding
-from yolocore.data.row_faults import COLUMNS
-from yolocore.data.rows import parse_fast
+from yolocore.data.row_faults import diagnose
+from yolocore.data.rows import Schema
 from yolocore.data.segmenter import find_segmenter, outline_boxes
 from yolocore.errors import MissingFileError
 from yolocore.utils.ops import clip_boxes, xywhn2xyxy
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FOLDER = "labels-segment"
 BOX_COLUMNS = 5
+ROWS = Schema("detect", nc=1 << 31)  # boxes or polygons, of whatever class
 
 
 def yolo_bbox2segment(
@@ -72,23 +74,24 @@ def yolo_bbox2segment(
 def _convert(segmenter: Segmenter, job: tuple[str, str, Path]) -> Written:
     image, label, target = job
     try:
-        values, columns = parse_fast(read_label_file(label) or b"")
+        values, columns, faults = diagnose(read_label_file(label) or b"", ROWS)
         boxes = bool(columns) and set(columns) == {BOX_COLUMNS}
-        im_bgr = read_image(image) if boxes else None
+        im_bgr = read_image(image, get_settings()["max_pixels"]) if boxes else None
     except ImageFault as fault:
-        return Written(None, [Finding("", fault.reason, str(fault))])
-    except ValueError as error:
-        return Written(None, [Finding(label, COLUMNS, f"not a label file: {error}; see yolo check")])
+        return Written(None, [fault.finding])
+    findings = [Finding(f"{label}:{fault.line}", fault.reason, fault.message) for fault in faults]
+    if faults and not columns:  # an empty file would say that there is nothing in the image
+        return Written(None, findings)
     target.parent.mkdir(parents=True, exist_ok=True)
     if im_bgr is None:
         shutil.copyfile(label, target)
-        return Written(len(columns))
+        return Written(len(columns), findings)
     table = np.array(values, np.float32).reshape(-1, BOX_COLUMNS)
     h, w = im_bgr.shape[:2]
     outlines = outline_boxes(segmenter, im_bgr, clip_boxes(xywhn2xyxy(table[:, 1:], w=w, h=h), (h, w)))
     rows = [polygon_row(int(cls), outline) for cls, outline in zip(table[:, 0], outlines, strict=True)]
     write_rows(target, rows)
-    return Written(len(rows))
+    return Written(len(rows), findings)
 
 
 def polygon_row(cls: int, outline: np.ndarray) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolocore.config.settings import get_settings
 from yolocore.data.conversion import (
     Conversion,
     Written,
@@ -19,7 +20,8 @@ from yolocore.data.conversion import (
 from yolocore.data.images import IMG_FORMATS, ImageFault
 from yolocore.data.readers import read_label_file
 from yolocore.data.report import Finding
-from yolocore.data.row_faults import BAD_CLASS, COLUMNS, NOT_A_NUMBER
+from yolocore.data.row_faults import BAD_CLASS, COLUMNS, NOT_A_NUMBER, OUTSIDE
+from yolocore.data.rows import Schema
 from yolocore.data.verify import verify_image
 from yolocore.errors import DataError, MissingFileError
 
@@ -35,6 +37,7 @@ DOTA_NAMES = (
 )  # fmt: skip
 """The classes of DOTA 1.0 (the first 15), 1.5 (16) and 2.0 (18)."""
 COORDINATES = 8
+ROWS = Schema("obb", len(DOTA_NAMES))
 DIFFICULT = "difficult object"
 
 
@@ -86,10 +89,10 @@ def _convert(
     try:
         if label.stem not in images:
             raise ImageFault(label, "label file without image")
-        h, w = verify_image(str(images[label.stem])).shape
+        h, w = verify_image(str(images[label.stem]), get_settings()["max_pixels"]).shape
         text = (read_label_file(str(label)) or b"").decode()
     except ImageFault as fault:
-        return Written(None, [Finding("", fault.reason, str(fault))])
+        return Written(None, [fault.finding])
     rows: list[str] = []
     findings: list[Finding] = []
     difficult = 0
@@ -105,6 +108,10 @@ def _convert(
             findings.append(Finding(f"{label}:{number}", *wrong))
             continue
         corners = [float(word) / (h if i % 2 else w) for i, word in enumerate(words[:COORDINATES])]
+        if not all(ROWS.low <= value <= ROWS.high for value in corners):
+            where = f"more than {ROWS.high - 1:.0%} outside the image, {w}x{h}: {' '.join(words[:COORDINATES])}"
+            findings.append(Finding(f"{label}:{number}", OUTSIDE, f"a corner lies {where}"))
+            continue
         rows.append(" ".join([str(index[_key(words[COORDINATES])]), *(f"{value:.6g}" for value in corners)]))
     write_rows(folder / label.name, rows)
     return Written(len(rows), findings, {DIFFICULT: difficult} if difficult else {})

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from yolocore.config.settings import get_settings
 from yolocore.data.conversion import (
     Conversion,
     Written,
@@ -21,9 +22,8 @@ from yolocore.data.conversion import (
     summarise,
     write_rows,
 )
-from yolocore.data.images import MAX_PIXELS, ImageFault, check_pixels, read_regular_file
+from yolocore.data.images import ImageFault, check_pixels, read_regular_file
 from yolocore.data.outlines import outer_contours
-from yolocore.data.report import Finding
 from yolocore.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _convert(folder: Path, classes: int, path: Path) -> Written:
     try:
         mask = read_values(path)
     except ImageFault as fault:
-        return Written(None, [Finding("", fault.reason, str(fault))])
+        return Written(None, [fault.finding])
     h, w = mask.shape
     rows: list[str] = []
     left_out: Counter[str] = Counter()
@@ -91,7 +91,7 @@ def _convert(folder: Path, classes: int, path: Path) -> Written:
     return Written(len(rows), (), left_out)
 
 
-def read_values(path: Path) -> NDArray[np.int64]:
+def read_values(path: Path) -> NDArray[np.generic]:
     """Return the values of a mask (h, w), of a palette image its indices.
 
     Raises:
@@ -100,15 +100,16 @@ def read_values(path: Path) -> NDArray[np.int64]:
     data = read_regular_file(path)
     try:
         with Image.open(io.BytesIO(data)) as im:
-            check_pixels(path, im.height, im.width, MAX_PIXELS)
+            check_pixels(path, im.height, im.width, get_settings()["max_pixels"])
             values = np.asarray(im)
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, ImageFault):
             raise
-        raise ImageFault(path, "not an image that can be decoded", str(error)) from error
+        detail = "" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise ImageFault(path, "not an image that can be decoded", detail) from error
     if values.ndim == 3:
         first = values[..., 0]
-        if (values[..., 1:3] != first[..., None]).any():
+        if values.shape[2] > 2 and (values[..., 1:3] != first[..., None]).any():  # of two the second is opacity
             raise ImageFault(path, COLOURED, "the channels differ; expected one channel, or a palette")
         values = first
-    return values.astype(np.int64)
+    return values.astype(np.uint8) if values.dtype == bool else values

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from yolocore.data.coco import CocoFile, CocoImage, Form
     from yolocore.data.conversion import Progress
 
+LONGEST = 255  # bytes of a file name
+
 __all__ = [
     "Conversion",
     "coco91_to_coco80_class",
@@ -76,8 +78,11 @@ def convert_coco(
     for file in files:
         folder = target / "labels" / file.path.stem.removeprefix(PREFIX)
         folder.mkdir(parents=True, exist_ok=True)
-        convert = partial(_convert_image, file, folder, _classes(file, cls91to80 and not lvis), form)
         annotated = [image for image in file.images if image.id in file.annotations]
+        first: dict[PurePosixPath, CocoImage] = {}
+        for image in annotated:
+            first.setdefault(_label_name(image), image)
+        convert = partial(_convert_image, file, folder, first, _classes(file, cls91to80 and not lvis), form)
         written += convert_files(convert, annotated, f"convert_coco {file.path.name}", progress)
     findings = [finding for file in files for finding in file.findings]
     return summarise("convert_coco", target / "labels", written, findings)
@@ -91,14 +96,48 @@ def _classes(file: CocoFile, cls91to80: bool) -> dict[int, int]:
     return {id_: id_ - 1 for id_ in file.categories or used if type(id_) is int and id_ > 0}
 
 
-def _convert_image(file: CocoFile, folder: Path, classes: Mapping[int, int], form: Form, image: CocoImage) -> Written:
+def _label_name(image: CocoImage) -> PurePosixPath:
+    """Return the label file of an image, relative to the folder of its split."""
     name = PurePosixPath(image.name.replace("\\", "/"))
-    place = f"{file.path}: image {image.id}"
+    return name.with_suffix(".txt") if name.name else name
+
+
+def _name_fault(image: CocoImage) -> str:
+    """Return what is wrong with the name of an image, or an empty text."""
+    name = _label_name(image)
     if name.is_absolute() or ".." in name.parts or ":" in image.name or not name.name:
-        return Written(None, [Finding(place, BAD_RECORD, f"the name {image.name!r} leads out of the dataset")])
+        return f"the name {image.name[:LONGEST]!r} leads out of the dataset"
+    try:
+        too_long = any(len(part.encode()) > LONGEST for part in name.parts)
+    except UnicodeEncodeError:
+        too_long = True
+    if too_long or "\0" in image.name:
+        return f"the name {image.name[:LONGEST]!r} is none that a file can have"
+    return ""
+
+
+def _convert_image(
+    file: CocoFile,
+    folder: Path,
+    first: Mapping[PurePosixPath, CocoImage],
+    classes: Mapping[int, int],
+    form: Form,
+    image: CocoImage,
+) -> Written:
+    place = f"{file.path}: image {image.id}"
+    if fault := _name_fault(image):
+        return Written(None, [Finding(place, BAD_RECORD, fault)])
+    name = _label_name(image)
+    if (other := first[name]) is not image:
+        message = f"{folder / name} is that of image {other.id}, {other.name!r}: their stems are the same"
+        return Written(None, [Finding(place, BAD_RECORD, message)])
     found = image_rows(file, image, classes, form)
-    target = (folder / name).with_suffix(".txt")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not write_rows(target, found.rows):
-        return Written(None, [Finding(place, BAD_RECORD, f"{target} is there already: two images share it")])
+    target = folder / name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = write_rows(target, found.rows)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        written = False
+    if not written:
+        return Written(None, [Finding(place, BAD_RECORD, f"{target} is there already, of another image or file")])
     return Written(len(found.rows), found.findings, found.left_out)

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import yaml
 
+from yolocore.config.settings import get_settings
 from yolocore.data.conversion import write_rows
 from yolocore.data.images import read_image
+from yolocore.data.listing import label_paths
 from yolocore.data.verify import DAMAGED
 from yolocore.errors import DataError
 from yolocore.utils.files import atomic_directory, write_atomic
@@ -33,7 +35,7 @@ def write_corrected(
     task: str,
     stores: Mapping[str, LabelStore],
     reports: Sequence[ScanReport],
-    drop: Collection[str] = (),
+    drop: Collection[tuple[str, str]] = (),
 ) -> Path:
     """Write a copy of a dataset and return its YAML, for ``classify`` its directory.
 
@@ -46,59 +48,96 @@ def write_corrected(
         task: What the labels are for.
         stores: The usable labels by split.
         reports: What the scans found.
-        drop: Images to leave out, such as those that are in another split as well.
+        drop: Splits and images to leave out, such as those that are in another split as well; a split that would
+            lose all its images keeps them.
 
     Raises:
         DataError: the folder is not empty, or lies in the dataset.
     """
-    target = Path(folder).expanduser().absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target}: exists and is not empty; a corrected copy needs a directory of its own")
-    for split in stores:
-        for entry in info[split]:
-            if target.is_relative_to(entry):
-                raise DataError(f"{target}: lies in {entry}; a dataset is never corrected in place")
-    damaged = {line.rsplit(f": {DAMAGED}", 1)[0] for report in reports for line in report.notes if DAMAGED in line}
+    target = check_free(folder)
+    for place in _places(info, stores):
+        if target.is_relative_to(place):
+            raise DataError(f"{target}: lies in {place}; a dataset is never corrected in place")
+    damaged = {remark.place for report in reports for remark in report.remarks if remark.reason == DAMAGED}
     with atomic_directory(target) as temporary:
         for split, store in stores.items():
-            names = _names([image for image in store.im_files if image not in drop])
-            for labels in store:
-                if labels.im_file not in names:
-                    continue
-                place = _place(temporary, split, names[labels.im_file], labels, info, task)
-                _copy_image(Path(labels.im_file), place, renew=labels.im_file in damaged)
+            kept = [image for image in store.im_files if (split, image) not in drop] or store.im_files
+            _write_split(temporary, split, _names(kept), store, info, task, damaged)
         if task != "classify":
             write_atomic(temporary / YAML_NAME, _description(info, stores))
     return target if task == "classify" else target / YAML_NAME
 
 
+def check_free(folder: str | Path) -> Path:
+    """Return the absolute path of a directory that a copy can be written to.
+
+    Raises:
+        DataError: it is not empty, or cannot be made.
+    """
+    target = Path(folder).expanduser().resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target}: exists and is not empty; a corrected copy needs a directory of its own")
+    above = next(parent for parent in (target, *target.parents) if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(f"{target}: cannot be made; {above} is no directory that can be written to")
+    return target
+
+
+def _places(info: Mapping[str, Any], stores: Mapping[str, LabelStore]) -> set[Path]:
+    """Return the directories that a dataset consists of."""
+    entries = {Path(entry).resolve() for split in stores for entry in info[split]}
+    folders = {os.path.dirname(image) for store in stores.values() for image in store.im_files}  # noqa: PTH120
+    return entries | {Path(folder).resolve() for folder in folders}
+
+
 def _names(images: Sequence[str]) -> dict[str, str]:
-    """Return a name for every image, without suffix and unique: its path below what all have in common."""
-    if not images:
-        return {}
+    """Return of every image its path below what all have in common, without suffix, and without ``images`` in it.
+
+    Below a directory ``images`` of its own, its label file would be searched elsewhere.
+    """
     common = os.path.commonpath([os.path.dirname(image) for image in images])  # noqa: PTH120
-    names: dict[str, str] = {}
+    paths = {image: Path(image).relative_to(common).with_suffix("") for image in images}
+    return {
+        image: "/".join([*(p for p in path.parts[:-1] if p != "images"), path.name]) for image, path in paths.items()
+    }
+
+
+def _write_split(
+    root: Path,
+    split: str,
+    names: dict[str, str],
+    store: LabelStore,
+    info: Mapping[str, Any],
+    task: str,
+    damaged: Collection[str],
+) -> None:
+    """Write the images of a split that have a name, each once, and their labels."""
     taken: set[str] = set()
-    for image in images:
-        stem = Path(image).relative_to(common).with_suffix("").as_posix()
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name.lower())
-        names[image] = name
-    return names
+    for labels in store:
+        if (stem := names.pop(labels.im_file, None)) is None:
+            continue
+        folder = root / "images" / split
+        if task == "classify":
+            folder, stem = root / split / str(info["names"][int(labels.cls[0])]), stem.rpartition("/")[2]
+        image = _free(folder / stem, Path(labels.im_file).suffix, taken)
+        _copy_image(Path(labels.im_file), image, renew=labels.im_file in damaged)
+        if task != "classify":
+            _write_label(image, labels, task, info)
 
 
-def _place(root: Path, split: str, name: str, labels: ImageLabels, info: Mapping[str, Any], task: str) -> Path:
-    """Write the label file of an image and return where the image goes."""
-    suffix = Path(labels.im_file).suffix
-    if task == "classify":
-        folder = root / split / str(info["names"][int(labels.cls[0])])
-        return folder / f"{name.replace('/', '_')}{suffix}"
-    label = root / "labels" / split / f"{name}.txt"
+def _free(stem: Path, suffix: str, taken: set[str]) -> Path:
+    """Return a path for an image whose stem, in any case, no other has; stems name label files."""
+    name, number = stem, 2
+    while str(name).lower() in taken:
+        name, number = stem.with_name(f"{stem.name}_{number}"), number + 1
+    taken.add(str(name).lower())
+    return name.with_name(name.name + suffix)
+
+
+def _write_label(image: Path, labels: ImageLabels, task: str, info: Mapping[str, Any]) -> None:
+    label = Path(label_paths([str(image)])[0])
     label.parent.mkdir(parents=True, exist_ok=True)
     write_rows(label, label_rows(labels, task, tuple(info.get("kpt_shape") or (0, 0))))
-    return root / "images" / split / f"{name}{suffix}"
 
 
 def _copy_image(source: Path, target: Path, *, renew: bool) -> None:
@@ -106,8 +145,11 @@ def _copy_image(source: Path, target: Path, *, renew: bool) -> None:
     if not renew:
         shutil.copyfile(source, target)
         return
-    done, data = cv2.imencode(target.suffix, read_image(source))
-    target.write_bytes(data.tobytes() if done else source.read_bytes())
+    im_bgr = read_image(source, get_settings()["max_pixels"])
+    try:
+        target.write_bytes(cv2.imencode(target.suffix, im_bgr)[1].tobytes())
+    except cv2.error:  # a suffix that OpenCV only reads
+        shutil.copyfile(source, target)
 
 
 def label_rows(labels: ImageLabels, task: str, kpt_shape: tuple[int, ...] = (0, 0)) -> list[str]:

@@ -26,7 +26,7 @@ REDUCED = (
     (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
     (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
 )
-ALIKE = 0.995  # correlation of two thumbnails from which on they are nearly the same picture
+ALIKE = 0.98  # correlation of two thumbnails from which on they are nearly the same picture
 PLAIN = 6.0  # standard deviation in grey levels below which a picture is too plain to tell
 ROWS = 2048  # thumbnails compared at a time
 THREADS = 8
@@ -54,7 +54,9 @@ class _Look(NamedTuple):
 def find_twins(splits: Mapping[str, Sequence[str]], *, near: bool = True) -> list[Twin]:
     """Return the images that occur twice.
 
-    Same files are found within a split as well, nearly the same pictures across splits only, where they are leaks.
+    Same files are found within a split as well, nearly the same pictures across splits only, where they are leaks; of
+    each the one that is most alike is named. Resized, re-encoded and slightly brightened copies are found; mirrored,
+    turned and cropped ones are not.
 
     Args:
         splits: Image paths by split; the first split is the one that others are held against.
@@ -65,23 +67,20 @@ def find_twins(splits: Mapping[str, Sequence[str]], *, near: bool = True) -> lis
         for split, files in splits.items():
             looks[split] = list(pool.map(_look_near if near else _look_same, files))
     twins = _same(splits, looks)
-    if near:
-        known = {(twin.first, twin.second) for twin in twins}
-        for first, second in combinations(splits, 2):
-            twins += [
-                Twin(NEAR, first, splits[first][i], second, splits[second][j], round(correlation, 4))
-                for i, j, correlation in _alike(looks[first], looks[second])
-                if (splits[first][i], splits[second][j]) not in known
-            ]
+    for first, second in combinations(splits, 2) if near else ():
+        twins += [
+            Twin(NEAR, first, splits[first][i], second, splits[second][j], round(correlation, 4))
+            for i, j, correlation in _alike(looks[first], looks[second])
+        ]
     return twins
 
 
-def shared_images(twins: Sequence[Twin]) -> dict[str, int]:
+def shared_images(twins: Sequence[Twin]) -> dict[tuple[str, str], int]:
     """Return by pair of splits how many images of the second occur in the first."""
-    found: dict[str, set[str]] = {}
+    found: dict[tuple[str, str], set[str]] = {}
     for twin in twins:
         if twin.first_split != twin.second_split:
-            found.setdefault(f"{twin.first_split} and {twin.second_split}", set()).add(twin.second)
+            found.setdefault((twin.first_split, twin.second_split), set()).add(twin.second)
     return {pair: len(files) for pair, files in found.items()}
 
 
@@ -137,13 +136,18 @@ def _grey(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _alike(first: Sequence[_Look], second: Sequence[_Look]) -> list[tuple[int, int, float]]:
-    """Return the pairs of indices whose thumbnails correlate, with the correlation."""
-    if not first or not second:
+    """Return for each of the second that is no file of the first, but like one, the pair of indices and correlation."""
+    files = {look.digest for look in first}
+    chosen = [j for j, look in enumerate(second) if look.digest not in files]
+    if not first or not chosen:
         return []
-    theirs = np.stack([look.thumbnail for look in second])  # (n, 256)
+    ours = np.stack([look.thumbnail for look in first])  # (m, 256)
     pairs: list[tuple[int, int, float]] = []
-    for start in range(0, len(first), ROWS):
-        ours = np.stack([look.thumbnail for look in first[start : start + ROWS]])  # (m, 256)
-        correlation = ours @ theirs.T  # (m, n)
-        pairs += [(start + int(i), int(j), float(correlation[i, j])) for i, j in np.argwhere(correlation >= ALIKE)]
+    for start in range(0, len(chosen), ROWS):
+        part = chosen[start : start + ROWS]
+        correlation = np.stack([second[j].thumbnail for j in part]) @ ours.T  # (n, m)
+        best = correlation.argmax(1)
+        pairs += [
+            (int(i), j, float(row[i])) for i, j, row in zip(best, part, correlation, strict=True) if row[i] >= ALIKE
+        ]
     return pairs

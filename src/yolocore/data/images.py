@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from yolocore.data.headers import ImageHeader, read_header
+from yolocore.data.report import Finding
 from yolocore.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ _READ = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class ImageFault(DataError):  # noqa: N818 (a fault of a file, counted more often than raised)
-    """An image cannot be used; ``reason`` is the short text it is counted under."""
+    """An image cannot be used; ``reason`` is the short text it is counted under, ``finding`` what a report holds."""
 
     def __init__(self, path: str | Path, reason: str, detail: str = "") -> None:
-        super().__init__(f"{path}: {reason}{': ' + detail if detail else ''}")
+        self.finding = Finding(str(path), reason, f"{reason}: {detail}" if detail else reason)
+        super().__init__(self.finding.line)
         self.reason = reason
         self.detail = detail
 
@@ -132,7 +134,12 @@ def check_decodes(data: bytes, name: str | Path) -> None:
     except Image.DecompressionBombError as error:
         raise ImageFault(name, "more pixels than Pillow decodes", str(error)) from error
     except (OSError, SyntaxError, ValueError, IndexError, TypeError) as error:
-        raise ImageFault(name, "truncated or damaged image", str(error)) from error
+        raise ImageFault(name, "truncated or damaged image", _detail(error)) from error
+
+
+def _detail(error: Exception) -> str:
+    """Return what Pillow says, without the address of the buffer, which differs in every run."""
+    return "its content is of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def upright(im: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -196,4 +203,4 @@ def _pil_decode(data: bytes, name: str | Path) -> NDArray[np.uint8]:
     except (OSError, SyntaxError, ValueError, IndexError, TypeError) as error:
         optional = Path(name).suffix.lower() in (".heic", ".heif", ".avif", ".dng")
         hint = " (is no decoder for this format installed?)" if optional else ""
-        raise ImageFault(name, "not an image that can be decoded", f"{error}{hint}") from error
+        raise ImageFault(name, "not an image that can be decoded", f"{_detail(error)}{hint}") from error

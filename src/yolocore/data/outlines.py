@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from yolocore.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 MIN_POINTS = 3
 RLE_FIRST = 48  # code of the character for 0
 RLE_LAST = RLE_FIRST + 63
+RLE_BITS = 35  # of a number; seven characters
+LOOKED_AT = 2048  # points of an object among which bridges are searched, about
 
 
 def outer_contours(mask: NDArray[np.uint8]) -> list[Outline]:
@@ -55,10 +58,13 @@ def decode_rle(rle: Mapping[str, Any], max_pixels: int) -> NDArray[np.uint8]:
         runs = counts
     else:
         raise DataError("the counts of the run lengths are neither a list of integers nor text")
-    if any(run < 0 for run in runs) or sum(runs) != size[0] * size[1]:
+    pixels = size[0] * size[1]
+    if not all(0 <= run <= pixels for run in runs):
+        raise DataError(f"a run length is negative or above {size[0]} x {size[1]} pixels")
+    if sum(runs) != pixels:
         raise DataError(f"the run lengths add up to {sum(runs)}; expected {size[0]} x {size[1]} pixels")
-    values = np.arange(len(runs)) % 2
-    return np.repeat(values, runs).astype(np.uint8).reshape(size[1], size[0]).T.copy()
+    values = np.arange(len(runs), dtype=np.uint8) % 2
+    return np.repeat(values, runs).reshape(size[1], size[0]).T.copy()
 
 
 def _runs_of_text(text: str) -> list[int]:
@@ -71,6 +77,8 @@ def _runs_of_text(text: str) -> list[int]:
         code -= RLE_FIRST
         value |= (code & 31) << shift
         shift += 5
+        if shift > RLE_BITS:
+            raise DataError("the run lengths hold a number beyond any image")
         if code & 32:
             continue
         if code & 16:
@@ -87,18 +95,45 @@ def join_outlines(parts: Sequence[Outline]) -> Outline:
 
     All parts turn the way of the first, so that area and bounding box are those of the parts together.
     """
-    joined = parts[0]
     if len(parts) == 1:
-        return joined
-    turn = _signed_area(joined)
-    rest = [p if _signed_area(p) * turn >= 0 else p[::-1] for p in parts[1:]]
-    while rest:
-        gaps = [np.linalg.norm(joined[:, None] - part[None], axis=-1) for part in rest]  # each (k, m)
-        which = int(np.argmin([gap.min() for gap in gaps]))
-        i, j = divmod(int(gaps[which].argmin()), gaps[which].shape[1])
-        part = rest.pop(which)
-        joined = np.concatenate([joined[: i + 1], part[j:], part[: j + 1], joined[i:]])
-    return joined
+        return parts[0]
+    turn = _signed_area(parts[0])
+    turned = [p if _signed_area(p) * turn >= 0 else p[::-1] for p in parts]
+    points = np.concatenate(turned)
+    offsets = np.cumsum([0, *map(len, turned)])
+    joined = list(range(offsets[1]))
+    for part, own, anchor in _bridges(points, offsets):
+        at = joined.index(anchor) + 1
+        joined[at:at] = [*range(own, offsets[part + 1]), *range(offsets[part], own + 1), anchor]
+    return points[joined]
+
+
+def _bridges(points: Outline, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Yield every part but the first, the nearest to those before first: its number, its point, the point to join to.
+
+    This is Prim's algorithm (1957). Of an object with very many points only every n-th is looked at.
+
+    Args:
+        points: (k, 2) of all parts.
+        offsets: (parts + 1,) where each part begins.
+    """
+    step = max(1, len(points) // LOOKED_AT)
+    looked = np.concatenate([np.arange(start, end, step) for start, end in pairwise(offsets)])
+    owner = np.searchsorted(offsets, looked, "right") - 1
+    gap = np.full(len(looked), np.inf)
+    anchor = np.zeros(len(looked), np.int64)
+    fresh, rest = looked[owner == 0], np.flatnonzero(owner > 0)
+    while len(rest):
+        squares = ((points[looked[rest], None] - points[None, fresh]) ** 2).sum(-1)  # (r, f)
+        which = squares.argmin(1)
+        nearest = squares[np.arange(len(rest)), which]
+        closer = nearest < gap[rest]
+        gap[rest[closer]] = nearest[closer]
+        anchor[rest[closer]] = fresh[which[closer]]
+        best = rest[gap[rest].argmin()]
+        part = owner[best]
+        yield int(part), int(looked[best]), int(anchor[best])
+        fresh, rest = looked[owner == part], rest[owner[rest] != part]
 
 
 def _signed_area(points: Outline) -> float:

@@ -1,4 +1,4 @@
-"""The pages of a TIFF and the frames of an animated WebP or AVIF."""
+"""The pages of a TIFF or HEIF and the frames of an animated WebP or AVIF."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from yolocore.data.images import ImageFault, check_pixels, open_regular
 from yolocore.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
 LOGGER = logging.getLogger(__name__)
-SUFFIXES = frozenset({"tif", "tiff", "webp", "avif"})
 HEIF_SUFFIXES = frozenset({"heic", "heif"})
+SUFFIXES = frozenset({"tif", "tiff", "webp", "avif"}) | HEIF_SUFFIXES
 
 
 class Pages:
@@ -75,14 +75,17 @@ def _rate(im: Image.Image) -> float:
     return 1000 / float(duration) if duration else 0.0
 
 
-def prepare_heif(path: str) -> None:
-    """Let Pillow read HEIC and HEIF.
+def prepare_heif(names: Sequence[str]) -> None:
+    """Let Pillow read the HEIC and HEIF files of these names.
 
     Raises:
-        UnsupportedError: the optional package is missing.
+        UnsupportedError: there are such files, and the optional package is missing.
     """
+    if not names:
+        return
     if importlib.util.find_spec("pillow_heif") is None:
         raise UnsupportedError(
-            f"{path}: HEIC and HEIF need the package pillow-heif, which is not installed: pip install pillow-heif"
+            f"{names[0]}: HEIC and HEIF need the package pillow-heif, which is not installed: "
+            'pip install "yolocore[heic]"'
         )
     importlib.import_module("pillow_heif").register_heif_opener()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS, ImageFault
 from yolocore.errors import ConfigError
@@ -24,7 +26,10 @@ REDIRECTS: Final = 5
 SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtmp": 1935}
 STREAM_SUFFIXES: Final = frozenset({"m3u8", "mjpg", "mjpeg"})
-USER: Final = re.compile(r"(?<=://)[^/@]*@")
+USER: Final = re.compile(r"(?<=://)[^/?#]*@")
+SECRET: Final = re.compile(
+    r"(?<=[?&;/_])([\w-]*(?:pass|password|passwd|pwd|token|secret|sig|signature|auth|key)=)[^?&;/#]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ class Remote:
     kind: str
 
     def __str__(self) -> str:
-        """Return the address without name and password."""
-        return without_user(str(self.address))
+        """Return the address without what should stay secret."""
+        return without_secrets(str(self.address))
 
 
 def is_address(source: Any) -> bool:
@@ -69,9 +74,18 @@ def is_address(source: Any) -> bool:
     return isinstance(source, str) and SCHEME.match(source) is not None
 
 
-def without_user(address: str) -> str:
-    """Return an address without name and password, for logs and results."""
-    return USER.sub("", address)
+def without_secrets(address: str) -> str:
+    """Return an address without name and password, and without the values of keys and tokens: for logs and results."""
+    return SECRET.sub(r"\1***", USER.sub("", address))
+
+
+def credentials(address: str) -> dict[str, str]:
+    """Return the header that hands over the name and password in an address (RFC 7617); empty without them."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def check_address(address: str, private: bool) -> None:
@@ -80,12 +94,16 @@ def check_address(address: str, private: bool) -> None:
     Raises:
         ConfigError: the address has no host, or one that is not on the public internet.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or PORTS.get(parts.scheme.lower(), 443)
+    except ValueError as error:
+        raise ConfigError(f"source={without_secrets(address)!r}: {error}") from error
     if not parts.hostname:
-        raise ConfigError(f"source={without_user(address)!r}: the address names no host")
-    if not private and is_private(parts.hostname, parts.port or PORTS.get(parts.scheme.lower(), 443)):
+        raise ConfigError(f"source={without_secrets(address)!r}: the address names no host")
+    if not private and is_private(parts.hostname, port):
         raise ConfigError(
-            f"source={without_user(address)!r} lies in a private network; that is off unless you allow it: "
+            f"source={without_secrets(address)!r} lies in a private network; that is off unless you allow it: "
             "'yolo settings private_sources=True' or YOLOCORE_PRIVATE_SOURCES=True"
         )
 
@@ -105,13 +123,14 @@ def open_address(address: str, web: Web) -> Any:
         ImageFault: the server cannot be reached or refuses.
     """
     opener = urllib.request.build_opener(_NoRedirects())
-    name, url = without_user(address), address
+    name, url = without_secrets(address), address
     for _ in range(REDIRECTS + 1):
         own = urlsplit(url).hostname == urlsplit(address).hostname
         check_address(url, web.private and own)
         if urlsplit(url).scheme.lower() not in {"http", "https"}:
-            raise ConfigError(f"source={name!r} leads to {without_user(url)!r}, which is no web address; refused")
-        request = urllib.request.Request(url, headers={"User-Agent": "yolocore"})  # noqa: S310 (checked above)
+            raise ConfigError(f"source={name!r} leads to {without_secrets(url)!r}, which is no web address; refused")
+        headers = {"User-Agent": "yolocore", **(credentials(address) if own else {})}
+        request = urllib.request.Request(USER.sub("", url), headers=headers)  # noqa: S310 (checked above)
         try:
             return opener.open(request, timeout=web.read_seconds)
         except urllib.error.HTTPError as error:
@@ -142,7 +161,7 @@ def fetch_file(address: str, file: Path, web: Web) -> None:
 
 
 def _chunks(address: str, web: Web, most: int) -> Any:
-    name, size, deadline = without_user(address), 0, time.monotonic() + web.total_seconds
+    name, size, deadline = without_secrets(address), 0, time.monotonic() + web.total_seconds
     with open_address(address, web) as answer:
         announced = answer.headers.get("Content-Length") or ""
         while True:
@@ -174,8 +193,8 @@ def look_up(address: str, web: Web) -> Remote:
         ConfigError: it lies, or leads, where it should not; or it is a page, which has no frames.
         ImageFault: the server cannot be reached or refuses.
     """
-    parts = urlsplit(address)
     check_address(address, web.private)
+    parts = urlsplit(address)
     if parts.scheme.lower() not in {"http", "https"}:
         return Remote(address, "stream")
     suffix = suffix_of(address)
@@ -189,7 +208,7 @@ def look_up(address: str, web: Web) -> Remote:
         sized = answer.headers.get("Content-Length") is not None
     if page:
         raise ConfigError(
-            f"source={without_user(address)!r} is a web page; give the address of the image, video or stream itself"
+            f"source={without_secrets(address)!r} is a web page; give the address of the image, video or stream itself"
         )
     if content == "image":
         return Remote(address, "image")
@@ -206,4 +225,36 @@ def stream_address(address: str, web: Web) -> str:
     if urlsplit(address).scheme.lower() not in {"http", "https"}:
         return address
     with open_address(address, web) as answer:
-        return str(answer.url)
+        url = str(answer.url)
+    user = USER.search(address)
+    own = urlsplit(url).hostname == urlsplit(address).hostname
+    return url.replace("://", f"://{user[0]}", 1) if user and own else url
+
+
+def why_closed(address: str, seconds: float) -> str:
+    """Return why a live stream cannot be opened, as far as a connection tells; empty where it tells nothing.
+
+    Args:
+        address: of the stream; an RTSP server is asked to describe it (RFC 2326, section 10.2).
+        seconds: how long connecting, and the answer, may take.
+    """
+    parts = urlsplit(address)
+    scheme = parts.scheme.lower()
+    port = parts.port or PORTS.get(scheme)
+    if parts.hostname is None or port is None:
+        return ""
+    more = "".join(f"{name}: {value}\r\n" for name, value in credentials(address).items())
+    question = f"DESCRIBE {USER.sub('', address)} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n{more}\r\n"
+    try:
+        with socket.create_connection((parts.hostname, port), timeout=seconds) as connection:
+            if scheme != "rtsp":
+                return ""
+            connection.sendall(question.encode())
+            _, _, status = connection.makefile("rb").readline(256).decode(errors="replace").strip().partition(" ")
+    except TimeoutError:
+        return f"the server does not answer within {seconds:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    if status.startswith("401"):
+        return f"the server answers {status}: give the right name and password, as in rtsp://name:password@host/..."
+    return "" if status.startswith("200") else f"the server answers {status or 'nothing'}"

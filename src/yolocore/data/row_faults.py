@@ -53,6 +53,12 @@ def diagnose(data: bytes, schema: Schema) -> tuple[list[float], list[int], list[
     return values, columns, faults
 
 
+def good_lines(data: bytes, schema: Schema) -> list[int]:
+    """Return the line, counted from one, of each row that ``diagnose`` calls good."""
+    bad = {fault.line for fault in diagnose(data, schema)[2]}
+    return [n for n, line in enumerate(data.splitlines(), start=1) if n not in bad and line.split()]
+
+
 def _numbers(tokens: Sequence[str]) -> list[float]:
     """Return the tokens as numbers up to the first that is none."""
     row: list[float] = []

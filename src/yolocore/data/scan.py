@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +16,8 @@ from yolocore.data.formats import reader_for
 from yolocore.data.images import IMG_FORMATS, MAX_PIXELS, ImageFault
 from yolocore.data.labels import LabelStore, to_offsets
 from yolocore.data.readers import LabelText
-from yolocore.data.report import ScanReport
-from yolocore.data.row_faults import diagnose
+from yolocore.data.report import Finding, ScanReport
+from yolocore.data.row_faults import diagnose, good_lines
 from yolocore.data.rows import Rows, Schema, assemble, parse_fast, suspicious
 from yolocore.data.scan_folders import scan_folders
 from yolocore.data.verify import verify_image
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yolocore.data.readers import LabelReader
-    from yolocore.data.report import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +88,7 @@ def scan(
             tuple(info.get("kpt_shape") or (0, 0)) if task == "pose" else (0, 0),
         )
         store, report = _scan_cached(images, reader, schema, split, cache=cache, max_pixels=max_pixels, workers=workers)
-    report.lines[:0] = [problem.line for problem in problems]
-    for reason, count in Counter(problem.reason for problem in problems).items():
-        report.counts[reason] = report.counts.get(reason, 0) + count
+    report.findings[:0] = problems
     _log(report)
     _check(store, report, reader.label_files(images[:1])[0], images, entries, task=task, strict=strict)
     return store, report
@@ -116,7 +112,7 @@ def _scan_cached(
     hit = scan_cache.load(file, signature)
     if hit is not None:
         store, fields = hit
-        return store, ScanReport(**fields, cached=True)
+        return store, ScanReport.restore(fields)
     store, report = scan_files(images, reader, schema, split, max_pixels=max_pixels, workers=workers)
     scan_cache.save(file, signature, store, report)
     return store, report
@@ -166,8 +162,6 @@ def _scan_chunk(
     images: Sequence[str], labels: Sequence[str], reader: LabelReader, schema: Schema, split: str, max_pixels: int
 ) -> _Chunk:
     report = ScanReport(split)
-    counts: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
     kept: list[int] = []
     shapes: list[tuple[int, int]] = []
     texts: list[LabelText] = []
@@ -176,27 +170,23 @@ def _scan_chunk(
             text = reader.read(image, label)
             shape, note = verify_image(image, max_pixels)
         except ImageFault as fault:
-            report.lines.append(str(fault))
-            counts[fault.reason] += 1
+            report.findings.append(fault.finding)
             continue
         if note:
-            report.notes.append(f"{image}: {note}")
-            counts[note] += 1
+            report.remarks.append(Finding(image, note, note))
         kept.append(index)
         shapes.append(shape)
         report.missing += text is None
         texts.append(text or NO_LABELS)
         if text is not None and text.size is not None:
-            _tell(text, text.size, image, shape, report, counts)
-            left_out.update(text.left_out)
-    values, columns, owners = _read_rows(texts, [labels[i] for i in kept], schema, report, counts)
+            _tell(text, text.size, image, shape, report)
+    files = [labels[i] for i in kept]
+    values, columns, owners = _read_rows(texts, files, schema, report)
     rows = assemble(values, columns, schema)
     per_image = np.bincount(owners, minlength=len(kept)).astype(np.int64)
-    if past := _past_edge(rows):
-        counts[PAST_EDGE] = past
+    report.remarks += _past_edge(rows, owners, texts, files, schema)
     report.images, report.objects, report.corrupt = len(kept), len(columns), len(images) - len(kept)
     report.empty -= report.missing
-    report.counts, report.left_out = dict(counts), dict(left_out)
     return _Chunk(kept, shapes, per_image, rows, report)
 
 
@@ -206,19 +196,18 @@ def _tell(
     image: str,
     shape: tuple[int, int],
     report: ScanReport,
-    counts: Counter[str],
 ) -> None:
     """Report what a format other than label files tells: findings, and a size (w, h) not like that of the image (h, w)."""
-    report.lines += [finding.line for finding in text.findings]
-    counts.update(finding.reason for finding in text.findings)
+    report.findings += text.findings
+    report.leave_out(text.left_out)
     (w, h), (height, width) = size, shape
     if abs(w * height - h * width) > ASPECT_TOLERANCE * w * height:
-        report.notes.append(f"{image}: {OTHER_SIZE}: {w:g} x {h:g}, not {width} x {height}")
-        counts[OTHER_SIZE] += 1
+        message = f"{OTHER_SIZE}: {w:g} x {h:g}, not {width} x {height}"
+        report.remarks.append(Finding(image, OTHER_SIZE, message))
 
 
 def _read_rows(
-    texts: Sequence[LabelText], labels: Sequence[str], schema: Schema, report: ScanReport, counts: Counter[str]
+    texts: Sequence[LabelText], labels: Sequence[str], schema: Schema, report: ScanReport
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers (T,), column counts (R,) and image indices (R,) of all good rows of a chunk."""
     parsed: list[tuple[list[float], list[int]]] = []
@@ -241,10 +230,8 @@ def _read_rows(
         report.found += not parsed[index][1]
         good_values, good_columns, faults = diagnose(texts[index].data, schema)
         parsed[index] = (good_values, good_columns)
-        counts.update(fault.reason for fault in faults)
-        places = texts[index].places
-        for line, _, message in faults:
-            report.lines.append(f"{places[line - 1] if places else f'{labels[index]}:{line}'}: {message}")
+        for line, reason, message in faults:
+            report.findings.append(Finding(_place(texts[index], labels[index], line), reason, message))
     return _concatenate(parsed)
 
 
@@ -257,26 +244,36 @@ def _concatenate(
     return values, columns, owners
 
 
-def _past_edge(rows: Rows) -> int:
+def _place(text: LabelText, label: str, line: int) -> str:
+    """Return where a row, counted from one, comes from."""
+    return text.places[line - 1] if text.places else f"{label}:{line}"
+
+
+def _past_edge(
+    rows: Rows, owners: NDArray[np.int64], texts: Sequence[LabelText], labels: Sequence[str], schema: Schema
+) -> list[Finding]:
     half = rows.bboxes[:, 2:] / 2
     low, high = rows.bboxes[:, :2] - half, rows.bboxes[:, :2] + half
-    return int(((low < -1e-3) | (high > 1 + 1e-3)).any(1).sum())
+    past = np.flatnonzero(((low < -1e-3) | (high > 1 + 1e-3)).any(1))
+    found = []
+    for owner in np.unique(owners[past]).tolist():
+        lines = good_lines(texts[owner].data, schema)
+        first = np.searchsorted(owners, owner)
+        places = [_place(texts[owner], labels[owner], lines[row - first]) for row in past[owners[past] == owner]]
+        found += [Finding(place, PAST_EDGE, PAST_EDGE) for place in places]
+    return found
 
 
 def _join(
     images: Sequence[str], slices: Sequence[slice], chunks: Sequence[_Chunk], split: str
 ) -> tuple[LabelStore, ScanReport]:
     report = ScanReport(split)
-    counts: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
     for chunk in chunks:
         for name in ("images", "objects", "found", "missing", "empty", "corrupt"):
             setattr(report, name, getattr(report, name) + getattr(chunk.report, name))
-        report.lines += chunk.report.lines
-        report.notes += chunk.report.notes
-        counts.update(chunk.report.counts)
-        left_out.update(chunk.report.left_out)
-    report.counts, report.left_out = dict(counts), dict(left_out)
+        report.findings += chunk.report.findings
+        report.remarks += chunk.report.remarks
+        report.leave_out(chunk.report.left_out)
     rows = [chunk.rows for chunk in chunks]
     keypoints = [row.keypoints for row in rows if row.keypoints is not None]
     shapes = [shape for chunk in chunks for shape in chunk.shapes]
@@ -295,15 +292,15 @@ def _join(
 
 def _log(report: ScanReport) -> None:
     logger.info("%s%s", report.summary(), " (cached)" if report.cached else "")
-    if report.lines:
-        more = len(report.lines) - SHOWN
+    if lines := report.lines:
+        more = len(lines) - SHOWN
         tail = f"\n  ... and {more} more, listed in the log at level INFO" if more > 0 else ""
-        shown = "\n  ".join(report.lines[:SHOWN])
-        logger.warning("%s: %d findings (%s)\n  %s%s", report.split, len(report.lines), report.reasons(), shown, tail)
+        shown = "\n  ".join(lines[:SHOWN])
+        logger.warning("%s: %d findings (%s)\n  %s%s", report.split, len(lines), report.reasons(), shown, tail)
         if more > 0:
-            logger.info("%s: the other findings\n  %s", report.split, "\n  ".join(report.lines[SHOWN:]))
-    for note in report.notes[:SHOWN]:
-        logger.warning("%s", note)
+            logger.info("%s: the other findings\n  %s", report.split, "\n  ".join(lines[SHOWN:]))
+    for remark in [remark for remark in report.remarks if remark.reason != PAST_EDGE][:SHOWN]:
+        logger.warning("%s", remark.line)
 
 
 def _check(
@@ -317,7 +314,7 @@ def _check(
     strict: bool,
 ) -> None:
     if strict and report.counts:
-        found = (report.lines + report.notes)[:SHOWN] or [f"{report.split}: {report.reasons()}"]
+        found = (report.lines + report.notes)[:SHOWN]
         raise DataError(f"strict: {report.split} has findings ({report.reasons()}):\n  " + "\n  ".join(found))
     if len(store) and len(store.cls):
         return

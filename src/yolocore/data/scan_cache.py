@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _ARRAYS = ("shapes", "offsets", "cls", "bboxes", "seg_points", "seg_offsets")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from yolocore.data.images import ImageFault
 from yolocore.data.labels import LabelStore, to_offsets
-from yolocore.data.report import ScanReport
+from yolocore.data.report import Finding, ScanReport
 from yolocore.data.verify import verify_image
 from yolocore.errors import DataError
 
@@ -29,7 +28,7 @@ def scan_folders(
     """
     index = {name: number for number, name in info["names"].items()}
     roots = [entry for entry in info[split] if Path(entry).is_dir()] or [str(info["path"])]
-    report, counts = ScanReport(split), Counter[str]()
+    report = ScanReport(split)
     files: list[str] = []
     shapes: list[tuple[int, int]] = []
     cls: list[int] = []
@@ -40,18 +39,16 @@ def scan_folders(
         try:
             shape, note = verify_image(image, max_pixels)
         except ImageFault as fault:
-            report.lines.append(str(fault))
-            counts[fault.reason] += 1
+            report.findings.append(fault.finding)
             continue
         if note:
-            report.notes.append(f"{image}: {note}")
-            counts[note] += 1
+            report.remarks.append(Finding(image, note, note))
         files.append(image)
         shapes.append(shape)
         cls.append(number)
     n = len(files)
     report.images = report.objects = report.found = n
-    report.corrupt, report.counts = len(images) - n, dict(counts)
+    report.corrupt = len(images) - n
     store = LabelStore(
         im_files=files,
         shapes=np.array(shapes, dtype=np.int32).reshape(-1, 2),

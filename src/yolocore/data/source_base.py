@@ -74,13 +74,15 @@ class Options:
 
 
 class Item(NamedTuple):
-    """One image, where it is from, its log prefix; for a frame the path of the video and the number."""
+    """One image, where it is from, its log prefix; for a frame also the video, its number, how many there are, rate."""
 
     path: str
     image: Any
     log: str
     video: str = ""
     frame: int = 0
+    frames: int = 0
+    fps: float = 0.0
 
 
 class Source(ABC):
@@ -92,6 +94,9 @@ class Source(ABC):
         bs: largest number of images in a batch.
         source_type: what kind of source it is.
         frames_of_batch: number of each frame of the batch in its video, 0 for stills.
+        frame: number of the last frame of the batch, 0 for a still.
+        frames: in all, in the video of the batch; 0 for stills and where nobody knows; of live streams a list.
+        fps: frames per second of the video of the batch, 0 where nobody knows; of live streams a list.
         skipped: images and videos so far that could not be read.
         reasons: why, for the first ten.
     """
@@ -104,6 +109,9 @@ class Source(ABC):
         self.mode = "image"
         self.kind: str | None = None
         self.frames_of_batch: list[int] = []
+        self.frame = 0
+        self.frames: int | list[int] = 0
+        self.fps: float | list[float] = 0.0
         self.skipped = 0
         self.reasons: list[str] = []
 
@@ -140,6 +148,7 @@ class Source(ABC):
         self.mode = "video" if batch[0].video else "image"
         self.kind = "video" if batch[0].video else None
         self.frames_of_batch = [item.frame for item in batch]
+        self.frame, self.frames, self.fps = batch[-1].frame, batch[-1].frames, batch[-1].fps
         return [item.path for item in batch], [item.image for item in batch], [item.log for item in batch]
 
     def skip(self, fault: DataError) -> None:

@@ -30,7 +30,6 @@ class FileSource(Source):
         vid_stride: every how many frames one is given.
         places: where they are.
         cap: the open ``cv2.VideoCapture`` while a video is read.
-        frame, frames, fps: of the video being read: number of the last frame given, number of all, rate.
     """
 
     def __init__(self, files: Sequence[Path | Remote], options: Options) -> None:
@@ -38,12 +37,11 @@ class FileSource(Source):
         self.places = list(files)
         self.files = [str(f) for f in files]
         self.video_flag = [_is_video(f) for f in files]
+        prepare_heif([str(f) for f in files if _suffix(f) in HEIF_SUFFIXES])
         self.nf = len(self.files)
         self.ni = self.nf - sum(self.video_flag)
         self.vid_stride = options.vid_stride
         self.cap: Any = None
-        self.frame = self.frames = 0
-        self.fps = 0.0
 
     def count(self) -> int:
         """See :class:`Source`."""
@@ -62,12 +60,8 @@ class FileSource(Source):
         if isinstance(place, Remote):
             yield Item(name, decode_image(self._fetched(place), name, most), f"image {i}/{self.nf} {name}: ")
             return
-        suffix = place.suffix[1:].lower()
-        if suffix in HEIF_SUFFIXES:
-            prepare_heif(name)
-        pages = Pages(place, self.vid_stride, most) if suffix in PAGED_SUFFIXES else None
+        pages = Pages(place, self.vid_stride, most) if _suffix(place) in PAGED_SUFFIXES else None
         if pages is not None and pages.frames > 1:
-            self.frames, self.fps = pages.frames, pages.fps
             yield from self._numbered(pages, name, f"page {i}/{self.nf}")
         else:
             yield Item(name, read_image(place, most), f"image {i}/{self.nf} {name}: ")
@@ -90,7 +84,7 @@ class FileSource(Source):
         except ImageFault as fault:
             raise ImageFault(name, fault.reason, fault.detail) from fault
         with video:
-            self.cap, self.frames, self.fps = video.cap, video.frames, video.fps
+            self.cap = video.cap
             last = 0
             for item in self._numbered(video, name, f"video {i}/{self.nf}"):
                 last = item.frame
@@ -103,14 +97,13 @@ class FileSource(Source):
 
     def _numbered(self, frames: Video | Pages, name: str, log: str) -> Iterator[Item]:
         for number, image in frames:
-            yield Item(name, image, f"{log} (frame {number}/{frames.frames}) {name}: ", name, number)
-
-    def _batch(self, batch: list[Item]) -> tuple[list[str], Any, list[str]]:
-        self.frame = batch[-1].frame
-        return super()._batch(batch)
+            text = f"{log} (frame {number}/{frames.frames}) {name}: "
+            yield Item(name, image, text, name, number, frames.frames, frames.fps)
 
 
 def _is_video(place: Path | Remote) -> bool:
-    if isinstance(place, Remote):
-        return place.kind == "video"
-    return place.suffix[1:].lower() in VID_FORMATS
+    return place.kind == "video" if isinstance(place, Remote) else _suffix(place) in VID_FORMATS
+
+
+def _suffix(place: Path | Remote) -> str:
+    return suffix_of(str(place.address)) if isinstance(place, Remote) else place.suffix[1:].lower()

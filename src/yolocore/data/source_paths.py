@@ -10,12 +10,12 @@ from typing import Any
 
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS
 from yolocore.data.remote import Remote, Web, check_address, is_address, look_up
-from yolocore.errors import ConfigError, DataError, MissingFileError
+from yolocore.data.youtube import is_video_page, need_package
+from yolocore.errors import DataError, MissingFileError
 
 MEDIA = IMG_FORMATS | VID_FORMATS
 HEADERS = {"file", "filename", "im_file", "image", "images", "path", "source"}
 DIGITS = re.compile(r"\d+")
-VIDEO_PAGES = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
 
 
 def expand(source: str | Path, web: Web = Web()) -> list[Path | Remote]:  # noqa: B008 (frozen)
@@ -28,6 +28,7 @@ def expand(source: str | Path, web: Web = Web()) -> list[Path | Remote]:  # noqa
         MissingFileError: nothing of that name.
         DataError: nothing in it that is an image or a video, or a server that cannot be reached.
         ConfigError: an address that may not be followed.
+        UnsupportedError: a video of YouTube, without the package that finds it.
     """
     text = str(source)
     if is_address(text):
@@ -50,11 +51,9 @@ def expand(source: str | Path, web: Web = Web()) -> list[Path | Remote]:  # noqa
 
 
 def _remote(address: str, web: Web) -> Remote:
-    if VIDEO_PAGES.match(address):
-        raise ConfigError(
-            f"source={address!r} is a page with a video; give the address of the video itself, which tools such as "
-            "yt-dlp tell, or download it first"
-        )
+    if is_video_page(address):
+        need_package(address)
+        return Remote(address, "stream")
     return look_up(address, web)
 
 
@@ -105,6 +104,8 @@ def _streams(path: Path, web: Web) -> list[Path | Remote]:
         if not is_address(entry) and not DIGITS.fullmatch(entry):
             raise DataError(f"{path}:{number}: {entry!r} is no stream; a line is an address or a webcam's number")
         if is_address(entry):
+            if is_video_page(entry):
+                need_package(entry)
             check_address(entry, web.private)
         found.append(Remote(entry if is_address(entry) else int(entry), "stream"))
     if not found:

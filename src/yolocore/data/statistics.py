@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yolocore.data.duplicates import NEAR, SAME, shared_images
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from yolocore.data.duplicates import Twin
     from yolocore.data.labels import LabelStore
     from yolocore.data.report import ScanReport
 
@@ -54,7 +58,9 @@ class SplitStatistics:
 
 
 def measure(store: LabelStore, split: str, names: Mapping[int, str]) -> SplitStatistics:
-    """Return the figures of a split; ``names`` are the class names by index."""
+    """Return the figures of a split; ``names`` are the class names by index, those given twice are told apart by it."""
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
+    unique = {index: f"{name} ({index})" if name in shared else name for index, name in names.items()}
     counts = store.counts
     owners = np.repeat(np.arange(len(store)), counts)
     cls = store.cls.astype(np.int64)
@@ -71,8 +77,8 @@ def measure(store: LabelStore, split: str, names: Mapping[int, str]) -> SplitSta
     return SplitStatistics(
         split=split,
         images=len(store),
-        objects={name: int(by_class[index]) for index, name in names.items()},
-        class_images={name: int(by_image[index]) for index, name in names.items()},
+        objects={name: int(by_class[index]) for index, name in unique.items()},
+        class_images={name: int(by_image[index]) for index, name in unique.items()},
         box_sizes=_histogram(sizes, SIZE_EDGES, "%"),
         box_aspects=_histogram(aspects, ASPECT_EDGES, ""),
         objects_per_image=per_image,
@@ -88,22 +94,17 @@ def _histogram(values: NDArray[np.float64], edges: Sequence[float], unit: str) -
 
 
 def suggest(
-    statistics: Sequence[SplitStatistics], reports: Sequence[ScanReport], shared: Mapping[str, int]
+    statistics: Sequence[SplitStatistics], reports: Sequence[ScanReport], twins: Sequence[Twin] = ()
 ) -> list[str]:
     """Return what could be done about a dataset, the most urgent first.
 
     Args:
         statistics: Figures of the splits.
         reports: What their scans found.
-        shared: Number of images by pair of splits, such as ``val, train``, that occur in both.
+        twins: Images that occur twice.
     """
-    advice = [
-        f"{count} {'image is' if count == 1 else 'images are'} in both {pair}: validation figures will be too good"
-        for pair, count in shared.items()
-        if count
-    ]
-    faults = sum(len(report.lines) for report in reports)
-    if faults or any(shared.values()):
+    advice = _about_twins(twins)
+    if any(report.findings for report in reports) or any(twin.kind == SAME for twin in twins):
         advice.append(
             "`yolo check ... --fix DIR` writes a copy without faulty rows, broken images and files that occur twice"
         )
@@ -115,6 +116,19 @@ def suggest(
             untested = [n for n, count in train.objects.items() if count and not val.objects.get(n)]
             advice += _about(unseen, "in val but not in train: they cannot be learnt")
             advice += _about(untested, "in train but not in val: their accuracy is not measured")
+    return advice
+
+
+def _about_twins(twins: Sequence[Twin]) -> list[str]:
+    """Return a line for each pair of splits that share images."""
+    near = shared_images([twin for twin in twins if twin.kind == NEAR])
+    advice = []
+    for (first, second), count in shared_images(twins).items():
+        alike = near.get((first, second), 0)
+        how = "" if not alike else ", nearly the same" if alike == count else f", {alike} of them nearly the same"
+        what = "test" if second == "test" else "validation"
+        word = "image is" if count == 1 else "images are"
+        advice.append(f"{count} {word} in both {first} and {second}{how}: {what} figures will be too good")
     return advice
 
 

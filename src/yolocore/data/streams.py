@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 
 from yolocore.data.images import ImageFault, check_pixels
-from yolocore.data.remote import stream_address, without_user
+from yolocore.data.remote import stream_address, why_closed, without_secrets
 from yolocore.data.source_base import Item, Options, Source, SourceType
+from yolocore.data.youtube import is_video_page, video_address
 from yolocore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 QUEUED = 30  # frames of a stream that wait at most, with stream_buffer
 DEFAULT_FPS = 30.0
+CLOSED = "the stream cannot be opened"
 PATIENCE = 1.0  # seconds that the other streams wait for a slow one
 
 
@@ -41,6 +46,7 @@ class Feed:
         fps: frames per second, 30 where the stream does not say.
         shape: (h, w, 3) of a frame.
         frame: number of the frame last taken, from 1.
+        frames: in all, for a recording that is streamed; 0 for what is live. A recording is read once, whole.
         alive: whether frames may still come.
         connected: whether they come now.
 
@@ -51,8 +57,8 @@ class Feed:
 
     def __init__(self, source: str | int, changed: threading.Condition, options: Options) -> None:
         self.source, self.options, self.retry, self.web = source, options, options.retry, options.web
-        self.name = without_user(str(source))
-        self.frame, self.fps, self.shape = 0, DEFAULT_FPS, (0, 0, 0)
+        self.name = without_secrets(str(source))
+        self.frame, self.frames, self.fps, self.shape = 0, 0, DEFAULT_FPS, (0, 0, 0)
         self.alive = self.connected = True
         self._changed = changed
         self._stop = threading.Event()
@@ -91,24 +97,39 @@ class Feed:
         return image
 
     def _open(self) -> Any:
-        if isinstance(self.source, int):
-            capture = cv2.VideoCapture(self.source)
-        else:
-            limit = int(self.retry.timeout * 1000)
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-            capture = cv2.VideoCapture(stream_address(self.source, self.web), cv2.CAP_FFMPEG, limits)
-        if not capture.isOpened():
-            capture.release()
-            what = f"webcam {self.name}" if isinstance(self.source, int) else self.name
-            raise ImageFault(what, "the stream cannot be opened")
+        capture = self._camera(self.source) if isinstance(self.source, int) else self._connection(self.source)
         height, width = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
         try:
+            if not height * width:
+                raise ImageFault(self.name, CLOSED, f"no picture came within {self.retry.timeout:g} s")
             check_pixels(self.name, height, width, self.options.max_pixels)
         except ImageFault:
             capture.release()
             raise
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps, self.shape = (fps if 0 < fps < 1000 else DEFAULT_FPS), (height, width, 3)
+        self.frames = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) if isinstance(self.source, str) else 0
+        return capture
+
+    def _connection(self, address: str) -> Any:
+        timeout = self.retry.timeout
+        limit = int(timeout * 1000)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+        web = replace(self.web, read_seconds=min(self.web.read_seconds, timeout))
+        place = video_address(address, web) if is_video_page(address) else address
+        capture = cv2.VideoCapture(stream_address(place, web), cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            raise ImageFault(self.name, CLOSED, why_closed(place, timeout))
+        return capture
+
+    def _camera(self, number: int) -> Any:
+        """Return the open webcam; OpenCV, which would print much, is not asked for one that Linux does not have."""
+        name, there = f"webcam {number}", sorted(str(p) for p in Path("/dev").glob("video*"))
+        if sys.platform.startswith("linux") and f"/dev/video{number}" not in there:
+            raise ImageFault(name, CLOSED, f"there is no /dev/video{number}, only {', '.join(there) or 'none at all'}")
+        capture = cv2.VideoCapture(number)
+        if not capture.isOpened():
+            raise ImageFault(name, CLOSED, "another program may use it")
         return capture
 
     def _run(self) -> None:
@@ -125,6 +146,8 @@ class Feed:
             number += got
             if capture is not None:
                 capture.release()
+            if self.frames and got:
+                break
             failures = 0 if got else failures + 1
             if self._stop.is_set() or failures >= self.retry.attempts:
                 break
@@ -137,8 +160,10 @@ class Feed:
             except (ConfigError, DataError) as error:
                 LOGGER.warning("%s", error)
                 capture = None
-        if not self._stop.is_set():
+        if failures >= self.retry.attempts:
             LOGGER.warning("%s: the stream has ended, %d connections in a row gave no frame", self.name, failures)
+        elif number < self.frames and not self._stop.is_set():
+            LOGGER.warning("%s: ended after frame %d of %d", self.name, number, self.frames)
 
     def _pump(self, capture: Any, number: int) -> int:
         """Hand on frames until the connection is lost; return how many the stream gave."""
@@ -151,7 +176,7 @@ class Feed:
             if not good:
                 break
             with self._changed:
-                if self.options.stream_buffer:
+                if self.options.stream_buffer or self.frames:
                     self._changed.wait_for(lambda: len(self._frames) < QUEUED or self._stop.is_set())
                 else:
                     self._frames.clear()
@@ -180,7 +205,7 @@ class LiveSource(Source):
         sources: their names, without passwords; a name given twice gets a number.
         shape: (h, w, 3) of the frames, by stream.
         fps: frames per second, by stream.
-        frames: frames in all, by stream: 0, nobody knows.
+        frames: frames in all, by stream: 0 where nobody knows, of what is live.
         frame: number of the frame last given.
 
     Raises:
@@ -189,27 +214,23 @@ class LiveSource(Source):
     """
 
     source_type: ClassVar[SourceType] = SourceType(stream=True)
+    fps: list[float]
+    frames: list[int]
 
     def __init__(self, sources: Sequence[str | int], options: Options) -> None:
         super().__init__(options)
         self.mode = self.kind = "stream"
         self.bs = len(sources)
-        self.frame = 0
         self._given = list(sources)
         self._changed = threading.Condition()
         self._feeds = self._connect()
+        self._describe()
         self.sources = _distinct([feed.name for feed in self._feeds])
-        self.frames = [0] * self.bs
 
-    @property
-    def shape(self) -> list[tuple[int, int, int]]:
-        """(h, w, 3) of the frames, by stream."""
-        return [feed.shape for feed in self._feeds]
-
-    @property
-    def fps(self) -> list[float]:
-        """Frames per second, by stream."""
-        return [feed.fps for feed in self._feeds]
+    def _describe(self) -> None:
+        feeds = self._feeds  # a stream that came back may be another
+        self.shape, self.fps = [feed.shape for feed in feeds], [feed.fps for feed in feeds]
+        self.frames = [feed.frames for feed in feeds]
 
     def _connect(self) -> list[Feed]:
         feeds: list[Feed] = []
@@ -234,6 +255,7 @@ class LiveSource(Source):
         for batch in self._rounds():
             self.frames_of_batch = [item.frame for item in batch]
             self.frame = batch[-1].frame
+            self._describe()
             yield [item.path for item in batch], [item.image for item in batch], [item.log for item in batch]
 
     def _rounds(self) -> Iterator[list[Item]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import accumulate
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from yolocore.config.settings import get_settings
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS, read_image
 from yolocore.data.listing import label_paths, walk_images
 from yolocore.errors import DataError, MissingFileError
@@ -32,6 +34,8 @@ __all__ = [
 
 SPLIT_FILES = ("autosplit_train.txt", "autosplit_val.txt", "autosplit_test.txt")
 SPLIT_SEED = 0
+JPEG_SIDE = 65500  # pixels that libjpeg writes
+FARTHEST = 1 << 20  # pixels from the image that a polygon reaches
 
 
 def compress_one_image(f: str | Path, f_new: str | Path | None = None, max_dim: int = 1920, quality: int = 50) -> None:
@@ -45,17 +49,23 @@ def compress_one_image(f: str | Path, f_new: str | Path | None = None, max_dim: 
 
     Raises:
         DataError: ``f`` cannot be decoded, or a number is out of range.
+        MissingFileError: there is no folder to write to.
     """
     if max_dim < 1 or not 1 <= quality <= 100:
         raise DataError(f"max_dim is {max_dim}, quality is {quality}; expected at least 1, and 1 ... 100")
-    im_bgr = read_image(f)  # (h, w, 3)
+    im_bgr = read_image(f, get_settings()["max_pixels"])  # (h, w, 3)
     h, w = im_bgr.shape[:2]
     gain = max_dim / max(h, w)
     if gain < 1:
         size = max(round(w * gain), 1), max(round(h * gain), 1)
         im_bgr = np.asarray(cv2.resize(im_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    target = Path(f if f_new is None else f_new)
+    if not target.parent.is_dir():
+        raise MissingFileError(f"{target.parent}: there is no such folder to write {target.name} to")
+    if max(im_bgr.shape) > JPEG_SIDE:
+        raise DataError(f"{f}: is {w}x{h}; a side of a JPEG is at most {JPEG_SIDE} pixels, so max_dim is too")
     _, data = cv2.imencode(".jpg", im_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    write_atomic(f if f_new is None else f_new, data.tobytes())
+    write_atomic(target, data.tobytes())
 
 
 def autosplit(
@@ -81,7 +91,7 @@ def autosplit(
     folder = Path(path).expanduser().absolute()
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder")
-    if len(weights) != 3 or min(weights) < 0 or not sum(weights) > 0:
+    if len(weights) != 3 or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise DataError(f"weights are {tuple(weights)}; expected three numbers of at least 0, e.g. (0.9, 0.1, 0)")
     images = sorted(walk_images(str(folder)))
     if annotated_only:
@@ -113,7 +123,16 @@ def _points(polygon: ArrayLike) -> NDArray[np.int32]:
     points = array.reshape(-1, 2)
     if len(points) < 3:
         raise DataError(f"a polygon has {len(points)} points; expected at least 3")
-    return np.round(points).astype(np.int32)
+    if not np.isfinite(points).all():
+        raise DataError("a polygon holds what is no finite number")
+    return np.round(points).clip(-FARTHEST, FARTHEST).astype(np.int32)
+
+
+def _reduced(imgsz: tuple[int, int], ratio: int) -> tuple[int, int]:
+    """Return height and width of a mask that is smaller than the image by a ratio."""
+    if not 1 <= ratio <= min(imgsz):
+        raise DataError(f"downsample_ratio is {ratio}; expected 1 ... {min(imgsz)}, the shorter side of the image")
+    return imgsz[0] // ratio, imgsz[1] // ratio
 
 
 def polygon2mask(imgsz: tuple[int, int], polygons: Any, color: int = 1, downsample_ratio: int = 1) -> NDArray[np.uint8]:
@@ -130,11 +149,11 @@ def polygon2mask(imgsz: tuple[int, int], polygons: Any, color: int = 1, downsamp
         (h // ratio, w // ratio) uint8.
 
     Raises:
-        DataError: an odd number of coordinates, or fewer than three points.
+        DataError: an odd number of coordinates, fewer than three points, or a ratio that leaves no pixel.
     """
+    h, w = _reduced(imgsz, downsample_ratio)
     mask = np.zeros(imgsz, np.uint8)
     cv2.fillPoly(mask, [_points(p) for p in _polygon_list(polygons)], color=color)
-    h, w = (side // downsample_ratio for side in imgsz)
     if downsample_ratio == 1:
         return mask
     return np.asarray(cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -153,7 +172,7 @@ def polygons2masks(
     imgsz: tuple[int, int], polygons: Sequence[ArrayLike], color: int = 1, downsample_ratio: int = 1
 ) -> NDArray[np.uint8]:
     """Return one mask a polygon, (N, h // ratio, w // ratio) uint8; see :func:`polygon2mask`."""
-    h, w = (side // downsample_ratio for side in imgsz)
+    h, w = _reduced(imgsz, downsample_ratio)
     masks = [polygon2mask(imgsz, [np.asarray(p)], color, downsample_ratio) for p in polygons]
     return np.asarray(masks, np.uint8).reshape(len(masks), h, w)
 

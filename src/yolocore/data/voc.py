@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 UNREADABLE = "annotation file cannot be read as XML"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SIZES = ("width", "height")
+DEEPEST = 32  # elements within one another
+LONGEST = 1000  # characters of a text that is read
 _OBJECT = ("annotation", "object")
 _WANTED = frozenset(
     {
@@ -55,6 +57,10 @@ class _Handler:
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         del attributes
+        if not self.path and name != _OBJECT[0]:
+            raise ValueError(f"it begins with <{name[:40]}>; expected <annotation>")
+        if len(self.path) == DEEPEST:
+            raise ValueError(f"more than {DEEPEST} elements within one another")
         self.path = (*self.path, name)
         if self.path == _OBJECT:
             self.file.objects.append(VocObject(self.parser.CurrentLineNumber))
@@ -66,7 +72,9 @@ class _Handler:
     def text(self, text: str) -> None:
         if self.path in _WANTED:
             texts = self.file.objects[-1].texts if self.path[1] == "object" else self.file.size
-            texts[self.path[-1]] = texts.get(self.path[-1], "") + text
+            whole = texts[self.path[-1]] = texts.get(self.path[-1], "") + text
+            if len(whole) > LONGEST:
+                raise ValueError(f"<{self.path[-1]}> holds more than {LONGEST} characters")
 
     def entity(self, *declaration: object) -> None:
         del declaration

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolocore.config.settings import get_settings
 from yolocore.data.images import is_image
 from yolocore.data.listing import list_images
 from yolocore.data.readers import UNLISTED, LabelText, read_optional
@@ -124,12 +125,14 @@ def _size(file: VocFile, image: str) -> tuple[float, float]:
     w, h = (number(file.size.get(side)) or 0.0 for side in SIZES)
     if w > 0 and h > 0:
         return w, h
-    height, width = verify_image(image).shape
+    height, width = verify_image(image, get_settings()["max_pixels"]).shape
     return float(width), float(height)
 
 
 def _read_set(file: Path) -> tuple[list[str], list[Finding]]:
-    """Return the images of a list below ``ImageSets``: a name a line; a second column -1 tells that it does not count.
+    """Return the images of a list below ``ImageSets``: a name a line, with or without suffix.
+
+    A second column -1 tells that the image does not count.
 
     Raises:
         DataError: the list is not text.
@@ -141,15 +144,17 @@ def _read_set(file: Path) -> tuple[list[str], list[Finding]]:
         raise DataError(f"{file}: byte {error.start} is not UTF-8 text; expected one name per line") from error
     by_stem: dict[str, str] = {}
     if folder.is_dir():
-        by_stem = {Path(entry.name).stem: entry.path for entry in os.scandir(folder) if is_image(entry.name)}
+        paths = [entry.path for entry in os.scandir(folder) if is_image(entry.name)]
+        by_stem = {key: path for path in paths for key in (Path(path).stem, Path(path).name)}
     images: list[str] = []
     problems: list[Finding] = []
     for line_number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[1:] == ["-1"]:
             continue
-        if (path := by_stem.get(words[0])) is None:
-            problems.append(Finding(f"{file}:{line_number}", UNLISTED, f"{UNLISTED}: {folder / words[0]}"))
+        name = line.strip() if line.strip() in by_stem else words[0]
+        if (path := by_stem.get(name)) is None:
+            problems.append(Finding(f"{file}:{line_number}", UNLISTED, f"{UNLISTED}: {folder / name}"))
         else:
             images.append(path)
     return images, problems

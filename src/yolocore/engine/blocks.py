@@ -103,7 +103,7 @@ class TrainingBlocks(Component, ABC):
     def get_dataloader(
         self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: Literal["train", "val"] = "train"
     ) -> EpochLoader:
-        """Return a loader of batch dicts for one split."""
+        """Return a loader of batch dicts for one split; a ``torch.utils.data.DataLoader`` will do."""
 
     @abstractmethod
     def get_validator(self) -> BaseValidator:

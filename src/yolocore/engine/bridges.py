@@ -98,7 +98,7 @@ def _coco_shapes(result: Results, scored: Any) -> dict[str, list[Any]]:
         points = result.keypoints.numpy()
         seen = np.ones(points.shape[:2]) if points.conf is None else points.conf
         triples = np.concatenate([points.xy, seen[..., None]], -1)  # (N, K, 3)
-        shapes["keypoints"] = triples.astype(np.float64).reshape(len(triples), -1).round(3).tolist()
+        shapes["keypoints"] = triples.astype(np.float64).reshape(len(triples), 3 * triples.shape[1]).round(3).tolist()
     return shapes
 
 

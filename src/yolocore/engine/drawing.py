@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolocore.engine.containers import OBB, Boxes
+from yolocore.utils.placement import shortened
 from yolocore.utils.plotting import colors, highest_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from yolocore.engine.results import Results
     from yolocore.utils.palette import Colour
     from yolocore.utils.plotting import Annotator
 
+LARGE = 200.0  # pixels of the longer side of an object whose keypoints have their full radius
 PROBS_PATCH = (48, 48, 48)  # behind the classes of a classification
 
 
@@ -52,13 +56,25 @@ def draw_probs(pen: Annotator, result: Results, txt_color: Sequence[float]) -> N
         lines = [f"{result.names[i]} {float(p):.2f}" for i, p in best]
         room = max(int(result.orig_shape[0] / 2 / pen.line_height), 1)
         margin = pen.lw * 2 if room > 1 else 2
-        pen.text((margin, margin), "\n".join(lines[:room]), txt_color, box_color=PROBS_PATCH)
+        texts = [shortened(line, pen.pen, result.orig_shape[1] - 2 * margin) for line in lines[:room]]
+        pen.text((margin, margin), "\n".join(texts), txt_color, box_color=PROBS_PATCH)
 
 
 def draw_keypoints(pen: Annotator, result: Results, radius: int, limbs: bool) -> None:
-    """Draw the keypoints of every instance."""
-    for points in result.keypoints.numpy().data if result.keypoints is not None else ():
-        pen.kpts(points, result.orig_shape, radius, limbs)
+    """Draw the keypoints of every instance; their radius, in pixels, shrinks with objects of less than 200 pixels."""
+    if result.keypoints is None:
+        return
+    points = result.keypoints.numpy().data
+    scored = host_boxes(result)
+    sizes = extents(points) if scored is None else (scored.xyxy[:, 2:] - scored.xyxy[:, :2]).max(1)
+    for shape, size in zip(points, sizes, strict=True):
+        fitting = max(round(radius * min(float(size) / LARGE, 1.0)), 1)
+        pen.kpts(shape, result.orig_shape, fitting, limbs)
+
+
+def extents(points: NDArray[Any]) -> NDArray[Any]:
+    """Return the longer side of the box around each shape (N, K, 2 or 3), in pixels."""
+    return np.ptp(points[..., :2], axis=1).max(1) if len(points) else np.zeros(0)
 
 
 def tints(scored: Boxes | OBB, color_mode: str) -> list[Colour]:

@@ -14,7 +14,7 @@ from yolocore.config import ARGUMENTS
 from yolocore.config.settings import get_settings
 from yolocore.engine.component import Component, make_manager
 from yolocore.errors import ConfigError, ExportError, YolocoreError, did_you_mean
-from yolocore.export.formats import BuiltinFormats, format_table
+from yolocore.export.formats import SYNONYMS, BuiltinFormats, format_table
 from yolocore.export.metadata import build_metadata
 from yolocore.hooks import HookManager, permitted_by
 from yolocore.nn.durable import free_bytes, replace_durably
@@ -110,7 +110,7 @@ class Exporter(Component):
     def _choose_format(self) -> ExportFormat:
         formats = self.manager.registry("export_formats")
         wanted = str(self.args.format).lower()
-        record = formats.get(wanted)
+        record = formats.get(wanted) or formats.get(SYNONYMS.get(wanted, wanted))
         if record is None or record.export is None:
             names = sorted(name for name, known in formats.items() if known.export is not None)
             raise ConfigError(

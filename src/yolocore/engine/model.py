@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -13,15 +14,16 @@ from torch import nn
 from yolocore.config import make_config
 from yolocore.config.settings import get_settings
 from yolocore.engine import tuner
+from yolocore.engine.benchmark import EPS, benchmark
 from yolocore.engine.exporter import Exporter
+from yolocore.engine.loading import inference_device
 from yolocore.engine.weights import WEIGHT_SUFFIXES, find_description, find_weights
 from yolocore.errors import ConfigError, MissingFileError, UnsupportedError, did_you_mean
 from yolocore.hooks import HookManager, permitted_by
-from yolocore.nn.backends import EXPORT_SUFFIXES, load_backend
+from yolocore.nn.backends import EXPORT_SUFFIXES, load_backend, read_header
 from yolocore.nn.checkpoint import build_model, native_payload, read_checkpoint, write_checkpoint
 from yolocore.nn.parse import BuiltinModules, head_task
 from yolocore.trackers.builtin import BuiltinTrackers
-from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 REMEMBERED = ("imgsz", "data", "single_cls")  # arguments of a checkpoint that later calls inherit
+DECIDED = MappingProxyType(  # arguments with a default of the method, which wins over ``overrides``
+    {"val": ("conf", "iou", "rect"), "track": ("conf", "batch"), "export": ("batch", "data")}
+)
 
 
 class Model:
@@ -135,7 +140,7 @@ class Model:
                 f"exported file ending in one of {', '.join(EXPORT_SUFFIXES)}"
             )
         self.model = path
-        self.task = task or self.backend().task
+        self.task = task or self._described().task
         self._record()
 
     def _guess_task(self, description: Mapping[str, Any], name: str) -> str:
@@ -186,7 +191,7 @@ class Model:
 
     def val(self, validator: type[BaseValidator] | None = None, **kwargs: Any) -> Any:
         """Evaluate on a dataset split and return the metrics object."""
-        args = {"rect": True, **self.overrides, **kwargs}
+        args = {"rect": True, **self._remembered("val"), **kwargs}
         engine = (validator or self._record().validator)(args=args, _callbacks=self.callbacks)
         engine(model=self._inference_source(args))
         self.metrics = engine.metrics
@@ -219,9 +224,10 @@ class Model:
         return self.predict(source, stream, **{"embed": [len(network.model) - 2], **kwargs})
 
     def _predictor(self, predictor: type[BasePredictor] | None, kwargs: Mapping[str, Any]) -> BasePredictor:
-        overrides = {**self.overrides, **kwargs}
+        overrides = {**self._remembered(kwargs.get("mode", "predict")), **kwargs}
         engine = (predictor or self._record().predictor)(overrides=overrides, _callbacks=self.callbacks)
-        engine.model = self.backend(engine.args.device, half=bool(engine.args.half))
+        args = engine.args
+        engine.model = self.backend(args.device, half=bool(args.half), dnn=args.dnn)
         self.predictor = engine
         return engine
 
@@ -263,8 +269,42 @@ class Model:
         """Write the network in another format and return the path of the artefact."""
         network = self._trainable("export")
         network.pt_path = self.ckpt_path  # type: ignore[assignment]  # the artefact lies beside these weights
-        exporter = Exporter(overrides={**self.overrides, **kwargs}, _callbacks=self.callbacks)
+        exporter = Exporter(overrides={**self._remembered("export"), **kwargs}, _callbacks=self.callbacks)
         return str(exporter(model=network))
+
+    def benchmark(
+        self,
+        data: Any = None,
+        format: str = "",  # noqa: A002 - documented name
+        verbose: bool | float = False,
+        eps: float = EPS,
+        **kwargs: Any,
+    ) -> Any:
+        """Write the network in every format, take the time of each and evaluate it; this object stays as it is.
+
+        The artefacts go to a temporary folder, nothing beside the weights is replaced. An exported file is measured
+        as it is. The table is appended to ``benchmarks.log`` in the working directory.
+
+        Args:
+            data: the dataset; by default the one recorded with the weights, then the small one of the task.
+            format: the only format to measure, ``"-"`` for PyTorch; empty for all.
+            verbose: log a line a format; a float is the score that every format must reach.
+            eps: ms added to the time of an image: FPS = 1000 / (ms + eps).
+            **kwargs: arguments; see ``yolo help benchmark``. ``imgsz`` is 160, ``batch`` 1 and ``device`` ``"cpu"``
+                unless told otherwise.
+
+        Returns:
+            A pandas DataFrame, without pandas a table with ``rows``, ``columns``, ``to_csv`` and ``str``. Columns:
+            ``Format``, ``Status❔`` (✅, ❎ exported but not evaluated, ❌ not exported), ``Size (MB)``, the key of the
+            metric, ``Inference time (ms/im)`` (median, the network alone), ``FPS``. ``reasons``, of a DataFrame
+            ``attrs["reasons"]``, says why a format has no ✅.
+
+        Raises:
+            ConfigError: an argument is wrong; nothing has been exported then.
+            MissingFileError: the dataset is not there; likewise.
+            BenchmarkError: a format scores below ``verbose``.
+        """
+        return benchmark(self, data=data, wanted=format, verbose=verbose, eps=eps, arguments=kwargs)
 
     def tune(
         self,
@@ -297,6 +337,11 @@ class Model:
             return tuner.ray_plugin(self.plugins).search(self, space=space, trainer=trainer, **kwargs)
         return tuner.tune(self, iterations=iterations, space=space, trainer=trainer, arguments=kwargs)
 
+    def _remembered(self, mode: str) -> dict[str, Any]:
+        """Return the ``overrides`` that hold in a mode: its method decides some arguments itself."""
+        decided = {"mode", *DECIDED.get(mode, ())}
+        return {k: v for k, v in self.overrides.items() if k not in decided}
+
     # the network -----------------------------------------------------------------------------------------------
 
     def _trainable(self, action: str) -> BaseModel:
@@ -307,15 +352,28 @@ class Model:
             )
         return self.model
 
-    def backend(self, device: Any = None, half: bool = False) -> Backend:
-        """Return the network made ready for inference: fused, in eval mode, on ``device``; kept for the next call."""
-        key = (str(device), half)
+    def backend(self, device: Any = None, half: bool = False, dnn: bool = False) -> Backend:
+        """Return the network made ready for inference: fused, in eval mode, on ``device``; kept for the next call.
+
+        Args:
+            device: where to run.
+            half: compute in float16 where the device can.
+            dnn: run an ``.onnx`` file with OpenCV's DNN module.
+        """
+        key = (str(device), half, dnn)
         if self._backend is None or self._backend[0] != key:
-            self._backend = (key, load_backend(self.model, device=select_device(device), half=half))
+            where = inference_device(device, dnn=dnn)
+            self._backend = (key, load_backend(self.model, device=where, half=half, dnn=dnn))
         return self._backend[1]
 
+    def _described(self) -> Any:
+        """Return what knows task and names; of an ``.onnx`` file they are read without its runtime."""
+        if not isinstance(self.model, str):
+            return self.model
+        return read_header(self.model).info if self.model.endswith(".onnx") else self.backend()
+
     def _inference_source(self, args: Mapping[str, Any]) -> Any:
-        return self.backend(args.get("device"), half=bool(args.get("half")))
+        return self.backend(args.get("device"), half=bool(args.get("half")), dnn=bool(args.get("dnn")))
 
     def info(self, detailed: bool = False, verbose: bool = True, imgsz: int = 640) -> tuple[int, int, int, float]:
         """Return layers, parameters, gradients and GFLOPs (at ``imgsz`` pixels square)."""
@@ -354,7 +412,7 @@ class Model:
     @property
     def names(self) -> dict[int, str]:
         """Class names by index."""
-        return dict(self.backend().names if isinstance(self.model, str) else self.model.names)
+        return dict(self._described().names)
 
     @property
     def transforms(self) -> Callable[..., torch.Tensor] | None:

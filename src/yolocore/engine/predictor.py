@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
@@ -17,16 +18,16 @@ from yolocore.data.remote import Web
 from yolocore.data.sources import LiveSource, load_source
 from yolocore.engine.component import Component
 from yolocore.engine.layers import draw_maps, embeddings, feature_maps
-from yolocore.engine.loading import open_model
+from yolocore.engine.loading import inference_device, open_model
 from yolocore.engine.results import Results
+from yolocore.engine.tally import Tally
 from yolocore.engine.tracking import Tracking
-from yolocore.engine.tta import augmented
-from yolocore.engine.writer import ResultWriter
+from yolocore.engine.tta import augmented, may_augment
+from yolocore.engine.writer import ResultWriter, playback_rate
 from yolocore.errors import ConfigError, UnsupportedError
 from yolocore.hooks import Context
 from yolocore.utils.image_files import show_image
 from yolocore.utils.ops import Profile
-from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,11 +65,15 @@ class BasePredictor(Component):
             stills, ``"video"``, ``"stream"`` or ``"screen"``, log lines.
         results: of the current batch, vectors (C,) with ``embed``; after a call that does not stream, of the whole call.
         seen: images done in this call.
+        tally: what was seen and found so far in this call, in words as a string.
         speed: mean milliseconds an image per stage.
         plotted_img: the annotated image last drawn.
         txt_path: the label file last written.
+        data_path: the image, or the video of the frame, whose result is being handled; ``None`` before the first.
+        vid_writer: path of a source to the open writer of its annotated video.
         trackers: in track mode the tracker of every stream, of files the only one; kept for the next call where
             ``keeps_trackers`` is set (at first the argument ``persist``).
+        resources: an ``ExitStack`` that is closed when the call ends, however it ends; handlers may add to it.
         transforms: what a picture to be classified goes through before the network; ``None`` for other tasks.
 
     Raises:
@@ -97,8 +102,6 @@ class BasePredictor(Component):
         super().__init__(cfg, {"task": self.task, **(overrides or {})}, _callbacks, hooks=hooks)
         if hooks is None:
             self.attach()
-        if self.args.dnn:
-            raise ConfigError("dnn: OpenCV's DNN module is not available in this version; leave it out")
         self.model: Any = None
         self.transforms: Callable[[NDArray[np.uint8]], torch.Tensor] | None = None
         self.imgsz: tuple[int, int] = (640, 640)
@@ -117,7 +120,10 @@ class BasePredictor(Component):
         self.speed: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.plotted_img: NDArray[np.uint8] | None = None
         self.txt_path: Path | None = None
+        self.data_path: str | None = None
         self.writer = ResultWriter(lambda: self.save_dir)
+        self.tally = Tally()
+        self.resources = ExitStack()
         self._save_dir: Path | None = None
         self._can_show = True
 
@@ -142,6 +148,9 @@ class BasePredictor(Component):
         kept: list[Any] = []
         complete = False
         try:
+            self.resources.callback(self.writer.close)
+            if self.tracking is not None:
+                self.resources.callback(self.tracking.close)
             self.hooks.on_predict_start(predictor=self)
             for index, (paths, images, logs) in enumerate(self.dataset):
                 self.context.batch = index
@@ -155,11 +164,11 @@ class BasePredictor(Component):
             complete = True
             raise
         finally:
-            self.writer.close()
-            if self.tracking is not None:
-                self.tracking.close()
+            self.resources.close()
             if complete:
                 self._finish(clock, kept if keep else self.results)
+            elif self._save_dir is not None:
+                LOGGER.info("stopped early after %s; files so far are in %s", self.tally, self._save_dir)
         yield from kept
 
     def _predict(self, paths: list[str], images: Any, logs: list[str], clock: Mapping[str, Profile]) -> None:
@@ -187,18 +196,19 @@ class BasePredictor(Component):
             if isinstance(result, Results):  # a handler may have put anything in its place
                 self.write_results(i, result, im)
         self.seen += len(paths)
+        self.tally.add(paths, self.batch[2], self.results)
         self.hooks.on_predict_batch_end(predictor=self)
         self.results = list(self.results)
 
     def _finish(self, clock: Mapping[str, Profile], results: list[Any]) -> None:
         self.speed = {stage: watch.t * 1e3 / max(self.seen, 1) for stage, watch in clock.items()}
         self.results = results
+        saved = "" if self._save_dir is None else f"saved to {self._save_dir}"
         if self.args.verbose and self.seen:
-            h, w = self.imgsz
             times = ", ".join(f"{ms:.1f} ms {stage}" for stage, ms in self.speed.items())
-            LOGGER.info("%d images of up to %dx%d, an image: %s", self.seen, h, w, times)
-        if self._save_dir is not None:
-            LOGGER.info("results saved to %s", self._save_dir)
+            LOGGER.info("%s%s (an image: %s)", self.tally, f", {saved}" * bool(saved), times)
+        elif saved:
+            LOGGER.info("results %s", saved)
         self.hooks.on_predict_end(predictor=self)
 
     # preparation -----------------------------------------------------------------------------------------
@@ -207,20 +217,21 @@ class BasePredictor(Component):
         """Make ``model`` ready, unless it is ``None`` or the backend of the last call.
 
         Raises:
-            ConfigError: no model is given, or ``classes`` are not among its classes.
+            ConfigError: no model is given, ``classes`` are not among its classes, or it is not for ``dnn``.
         """
         wanted = next((m for m in (model, self.model, self.args.model) if m is not None), None)
         if wanted is None:
             raise ConfigError("model: nothing to predict with; pass model=, e.g. model='best.pt'")
         if self._ready and wanted is self.model:
             return
-        device = select_device(self.args.device)
-        half, layers = bool(self.args.half), self.manager.registry("modules")
-        self.model, recorded = open_model(wanted, self.model_class, device, half=half, layers=layers)
+        args, layers = self.args, self.manager.registry("modules")
+        device = inference_device(args.device, dnn=args.dnn)
+        half = bool(args.half)
+        self.model, recorded = open_model(wanted, self.model_class, device, half=half, layers=layers, dnn=args.dnn)
         self.device = self.model.device
         self.imgsz = self._input_size(self.model, recorded)
         self._check_classes(self.model)
-        self._augments = self._may_augment()
+        self._augments = may_augment(self.task, wanted=bool(args.augment), end2end=self.model.end2end)
         self._ready = True
         self.warm_up()
 
@@ -271,6 +282,11 @@ class BasePredictor(Component):
             self._save_dir = run_directory(self.args, self.task, self.mode, get_settings()["runs_dir"])
         return self._save_dir
 
+    @property
+    def vid_writer(self) -> Mapping[str, cv2.VideoWriter]:
+        """Path of a source → the open writer of its annotated video."""
+        return self.writer.videos
+
     # what a task may replace -----------------------------------------------------------------------------
 
     def pre_transform(self, im: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -315,14 +331,6 @@ class BasePredictor(Component):
         with torch.inference_mode():
             return augmented(self.model, im, self.model.stride, free=self.model.dynamic)
 
-    def _may_augment(self) -> bool:
-        """Return whether there is test-time augmentation; where it is asked for and impossible, warn."""
-        possible = self.task == "detect" and not self.model.end2end
-        if self.args.augment and not possible:
-            what = f"the task {self.task}" if self.task != "detect" else "a head that needs no suppression"
-            LOGGER.warning("augment: there is no test-time augmentation for %s; it is ignored", what)
-        return bool(self.args.augment) and possible
-
     def _embed(self, im: torch.Tensor) -> list[torch.Tensor]:
         count = len(self.batch[0])
         return embeddings(self.model, im, self.args.embed)[:count]
@@ -348,10 +356,11 @@ class BasePredictor(Component):
     def write_results(self, i: int, result: Results, im: torch.Tensor) -> None:
         """Write, show and log image ``i`` of the batch as the arguments ask for."""
         args, frame = self.args, self._frame(i)
+        self.data_path = result.path
         if args.save_txt:
             self.txt_path = self.writer.labels(result, frame, args.save_conf)
         if args.save_crop:
-            self.writer.crops(result)
+            self.writer.crops(result, frame)
         if args.save or args.save_frames or (args.show and self._can_show):
             self.plotted_img = result.plot(
                 conf=args.show_conf,
@@ -367,7 +376,7 @@ class BasePredictor(Component):
         if args.verbose and i < len(logs):
             h, w = im.shape[2:]
             logs[i] += f"{h}x{w} {result.verbose()}{result.speed['inference']:.1f}ms"
-            LOGGER.info(logs[i])
+            LOGGER.info(logs[i], extra={"image": self.seen + i + 1, "frame": frame})
 
     def _frame(self, i: int) -> int:
         numbers = self.dataset.frames_of_batch
@@ -382,7 +391,8 @@ class BasePredictor(Component):
         if self.args.save_frames:
             self.writer.frame(path, frame, drawn)
         if self.args.save:
-            self.writer.video(path, drawn, self._rate(path) / self.args.vid_stride, together=self.batch[2] == "stream")
+            fps = playback_rate(self._rate(path), self.args.vid_stride)
+            self.writer.video(path, drawn, fps, together=self.batch[2] == "stream")
 
     def _rate(self, path: str) -> float:
         """Return the frames per second of the video or stream ``path``, 0 if unknown."""

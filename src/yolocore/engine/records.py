@@ -50,8 +50,8 @@ def _bodies(result: Results) -> list[NDArray[Any]]:
         return boxes
     points = result.keypoints.numpy()
     parts = (points.xyn, points.conf[..., None]) if points.has_visible else (points.xyn,)
-    flat = np.concatenate(parts, -1).reshape(len(points), -1)  # (N, K·2 or K·3)
-    return [np.concatenate(pair) for pair in zip(boxes, flat, strict=True)]
+    rows = np.concatenate(parts, -1)  # (N, K, 2 or 3)
+    return [np.concatenate((box, row.reshape(-1))) for box, row in zip(boxes, rows, strict=True)]
 
 
 def summarise(result: Results, normalize: bool, decimals: int) -> list[dict[str, Any]]:

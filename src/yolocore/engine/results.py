@@ -348,7 +348,7 @@ class Results:
             font: TrueType font, used for names outside ASCII.
             pil: use that font for all names.
             img: draw on a copy of this BGR image instead of the original one.
-            kpt_radius: of a keypoint, in pixels.
+            kpt_radius: of a keypoint, in pixels; smaller on objects of less than 200 pixels.
             kpt_line: join the keypoints of persons.
             labels: write class names.
             boxes: draw boxes.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from yolocore.data.sources import LiveSource
 from yolocore.engine.appearance import FeatureTap
 from yolocore.engine.results import Results
 from yolocore.errors import UnsupportedError
@@ -43,7 +44,6 @@ class Tracking:
             predictor.trackers = []
         users = [sample, *predictor.trackers]
         self._tap = FeatureTap(predictor.model) if any(needs_features(t) for t in users) else None
-        self._streams: dict[str, int] = {}
         self._video: str | None = None
 
     def close(self) -> None:
@@ -84,22 +84,22 @@ class Tracking:
         """Return the tracker that image ``i`` of the batch belongs to."""
         predictor = self.predictor
         path, kind = predictor.batch[0][i], predictor.batch[2]
-        place = self._streams.setdefault(path, len(self._streams)) if kind == "stream" else 0
+        place = predictor.dataset.sources.index(path) if isinstance(predictor.dataset, LiveSource) else 0
         video = path if kind == "video" else ""
         if kind != "stream" and video != self._video:
             if self._video is not None and not predictor.keeps_trackers:
                 predictor.trackers = []
             self._video = video
         while len(predictor.trackers) <= place:
-            predictor.trackers.append(self.build(self._frame_rate(place)))
+            predictor.trackers.append(self.build(self._frame_rate(len(predictor.trackers))))
         return predictor.trackers[place]
 
     def _frame_rate(self, place: int) -> float | None:
-        """Return how many frames a second the tracker will see, ``None`` if unknown."""
+        """Return how many frames a second the tracker of a stream will see, ``None`` if unknown."""
         if self.predictor.batch[2] is None:
             return None
-        rates = getattr(self.predictor.dataset, "fps", 0.0)
-        rate = rates[place] if isinstance(rates, list | tuple) else rates
+        rates = self.predictor.dataset.fps
+        rate = rates[place] if isinstance(rates, list) else rates
         return rate / self.predictor.args.vid_stride or None
 
 

@@ -12,6 +12,7 @@ import torch
 
 from yolocore.config.run import run_directory
 from yolocore.config.settings import get_settings
+from yolocore.data.foreign_loader import for_training
 from yolocore.engine import setup
 from yolocore.engine.blocks import TrainingBlocks
 from yolocore.engine.component import as_numbers
@@ -175,7 +176,7 @@ class BaseTrainer(TrainingBlocks):
             self.train_loader.skip(self.batches_done)
 
     def _close_mosaic(self) -> None:
-        if not self._mosaic_closed and getattr(self.train_loader.dataset, "mixing", True):
+        if not self._mosaic_closed and getattr(self.train_loader.dataset, "mixing", False):
             LOGGER.info("mosaic is off for the last %d epochs", self.args.close_mosaic)
             self.train_loader.dataset.close_mosaic()
             self.train_loader.reset()
@@ -330,10 +331,11 @@ class BaseTrainer(TrainingBlocks):
         self.hooks.on_pretrain_routine_end(trainer=self)
 
     def _build_loaders(self) -> None:
-        self.train_loader = self.get_dataloader(self.data["train"], self.batch_size, rank=self.rank, mode="train")
+        train = self.get_dataloader(self.data["train"], self.batch_size, rank=self.rank, mode="train")
         split = self.data["val"] or self.data["test"]
         batch = self.batch_size * self.val_batch_factor
-        self.test_loader = self.get_dataloader(split, batch, rank=self.rank, mode="val")
+        test = self.get_dataloader(split, batch, rank=self.rank, mode="val")
+        self.train_loader, self.test_loader = for_training(train), for_training(test)
         self.validator = self.get_validator()
 
     def _build_optimizer(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+LOGGER = logging.getLogger(__name__)
+
+
 class View(NamedTuple):
     """One copy: its scale, and whether it is mirrored left to right."""
 
@@ -21,6 +25,21 @@ class View(NamedTuple):
 
 
 VIEWS = (View(1.0, mirrored=False), View(0.83, mirrored=True), View(0.67, mirrored=False))
+
+
+def may_augment(task: str, *, wanted: bool, end2end: bool) -> bool:
+    """Return whether there is test-time augmentation where it is ``wanted``; where it is impossible, warn.
+
+    Args:
+        task: the detector's boxes can be merged, what other tasks find cannot.
+        wanted: the argument ``augment``.
+        end2end: whether the network gives detections, which no suppression merges.
+    """
+    possible = task == "detect" and not end2end
+    if wanted and not possible:
+        what = f"the task {task}" if task != "detect" else "a head that needs no suppression"
+        LOGGER.warning("augment: there is no test-time augmentation for %s; it is ignored", what)
+    return wanted and possible
 
 
 def augmented(run: Callable[[torch.Tensor], Any], im: torch.Tensor, stride: int, *, free: bool) -> torch.Tensor:

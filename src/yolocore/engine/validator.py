@@ -17,13 +17,13 @@ from yolocore.data.build import build_loader
 from yolocore.data.loader import EpochLoader
 from yolocore.data.paths import resolve_dataset
 from yolocore.engine.component import Component, as_numbers
-from yolocore.engine.loading import open_model
+from yolocore.engine.loading import inference_device, open_model
+from yolocore.engine.tta import augmented, may_augment
 from yolocore.errors import ConfigError
 from yolocore.hooks import Context
 from yolocore.utils import figures
 from yolocore.utils.metrics import IOU_THRESHOLDS
 from yolocore.utils.ops import Profile
-from yolocore.utils.torch_utils import select_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +99,7 @@ class BaseValidator(Component):
         self.iouv, self.niou = IOU_THRESHOLDS, len(IOU_THRESHOLDS)
         self.names: dict[int, str] = {}
         self.nc, self.stride, self.imgsz = 0, 32, 0
-        self.training = False
+        self.training = self._augments = False
         self.model: Any = None
         self.is_coco = False
         self.class_map: list[int] = []
@@ -129,7 +129,7 @@ class BaseValidator(Component):
             ConfigError: there is nothing to evaluate, or the dataset lacks the split.
         """
         self._begin()
-        self.training = trainer is not None
+        self.training, self._augments = trainer is not None, False
         if trainer is not None:
             self._prepare_training(trainer)
         else:
@@ -196,15 +196,14 @@ class BaseValidator(Component):
         """Load network and data."""
         self.context = Context(phase="standalone")
         args = self.args
-        self.device = select_device(args.device)
+        self.device = inference_device(args.device, dnn=args.dnn)
         self.half = args.half is not False and self.device.type == "cuda"
         self.model, size = self.load_model(args.model if model is None else model)
         self.device, self.stride = self.model.device, self.model.stride
         self.imgsz = self._input_size(size)
         described = getattr(getattr(self.given_loader, "dataset", None), "data", None)
         self.data = described if described and not args.data else self.get_dataset()
-        if args.augment:
-            LOGGER.warning("augment: test-time augmentation is not available in validation; it is ignored")
+        self._augments = may_augment(self.task, wanted=bool(args.augment), end2end=self.model.end2end)
         if self.save_dir is None:
             self.save_dir = run_directory(args, self.task, self.mode, get_settings()["runs_dir"])
         if self.given_loader is None:
@@ -225,12 +224,13 @@ class BaseValidator(Component):
         """Return ``model`` made ready for inference, and the image size recorded with it or ``None``.
 
         Raises:
-            ConfigError: no model is given.
+            ConfigError: no model is given, or it is not for ``dnn``.
         """
         if model is None:
             raise ConfigError("model: nothing to evaluate; pass model=, e.g. model='best.pt', or trainer=")
         layers = self.manager.registry("modules")
-        return open_model(model, self.model_class, self.device, half=self.half, layers=layers)
+        dnn = self.args.dnn
+        return open_model(model, self.model_class, self.device, half=self.half, layers=layers, dnn=dnn)
 
     def get_dataset(self) -> DatasetInfo:
         """Return the description of ``data``, which has the images of ``split``.
@@ -341,7 +341,9 @@ class BaseValidator(Component):
         return moved
 
     def inference(self, images: torch.Tensor) -> Any:
-        """Return the output of the network for (B, 3, H, W)."""
+        """Return the output of the network for (B, 3, H, W); with ``augment``, see :func:`augmented`."""
+        if self._augments:
+            return augmented(self.model, images, self.stride, free=self.model.dynamic)
         if not self.training:
             return self.model(images)
         with self._autocast():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import cv2
+import numpy as np
 
 from yolocore.errors import DataError
 from yolocore.utils.image_files import write_image
@@ -16,7 +17,6 @@ from yolocore.utils.image_files import write_image
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from yolocore.engine.results import Results
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 KEPT_SUFFIXES = {".jpg", ".png"}  # of annotated images; others become .jpg
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))  # the first that works
-DEFAULT_FPS = 30.0
+DEFAULT_FPS = 30.0  # where a source does not know its own
+FASTEST = 1000.0  # frames per second; more is a wrong entry in a header, and more than the codecs take
+SMALLEST = 16  # pixels a side; encoders fail on less
 
 
 class ResultWriter:
@@ -47,7 +49,7 @@ class ResultWriter:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._stems: dict[str, str] = {}
         self._taken: set[str] = set()
-        self._begun: set[Path] = set()
+        self._begun: dict[Path, tuple[str, int]] = {}
 
     def stem(self, path: str) -> str:
         """Return the name, without suffix, of everything written for the source ``path``."""
@@ -64,18 +66,23 @@ class ResultWriter:
         """Write the label file of an image (or ``<stem>_<frame>`` of a video); none without instances."""
         if not len(result):
             return None
-        name = f"{self.stem(result.path)}_{frame}" if frame else self.stem(result.path)
-        file = self.folder() / "labels" / f"{name}.txt"
+        file = self.folder() / "labels" / f"{self._name(result.path, frame)}.txt"
+        owner, number = (result.path, frame), 2
+        while self._begun.get(file, owner) != owner:  # clip_1.jpg beside frame 1 of clip.mp4
+            file, number = file.with_stem(f"{self._name(result.path, frame)}_{number}"), number + 1
         if file not in self._begun:  # left by an earlier run into the same folder
             file.unlink(missing_ok=True)
-            self._begun.add(file)
+            self._begun[file] = owner
         result.save_txt(file, save_conf=conf)
         return file
 
-    def crops(self, result: Results) -> None:
-        """Write one JPEG per box to ``crops/<class>/``."""
+    def crops(self, result: Results, frame: int = 0) -> None:
+        """Write one JPEG per box to ``crops/<class>/``, named like the label file."""
         if len(result):
-            result.save_crop(self.folder() / "crops", f"{self.stem(result.path)}.jpg")
+            result.save_crop(self.folder() / "crops", f"{self._name(result.path, frame)}.jpg")
+
+    def _name(self, path: str, frame: int) -> str:
+        return f"{self.stem(path)}_{frame}" if frame else self.stem(path)
 
     def image(self, path: str, drawn: NDArray[np.uint8]) -> Path:
         """Write an annotated image under the name of its source."""
@@ -96,22 +103,21 @@ class ResultWriter:
     def video(self, path: str, drawn: NDArray[np.uint8], fps: float, *, together: bool = False) -> None:
         """Append an annotated frame to the video that belongs to the source ``path``.
 
-        A frame of another size than the first is resized to it.
+        A frame of another size than the first is scaled to fit into it, the rest is black.
 
         Args:
             path: of the source.
             drawn: (H, W, 3) BGR.
-            fps: frames per second, 0 if unknown.
+            fps: frames per second.
             together: other videos go on; otherwise those that are open are complete.
         """
         if path not in self.videos:
             if not together:
                 self.close()
-            self._sizes[path] = (drawn.shape[1], drawn.shape[0])
-            self.videos[path] = self._open(path, *self._sizes[path], fps or DEFAULT_FPS)
+            self._sizes[path] = (max(drawn.shape[1], SMALLEST), max(drawn.shape[0], SMALLEST))
+            self.videos[path] = self._open(path, *self._sizes[path], fps)
             self.saved += 1
-        fits = (drawn.shape[1], drawn.shape[0]) == self._sizes[path]
-        self.videos[path].write(drawn if fits else cv2.resize(drawn, self._sizes[path]))
+        self.videos[path].write(fitted(drawn, *self._sizes[path]))
 
     def _open(self, path: str, width: int, height: int, fps: float) -> cv2.VideoWriter:
         for suffix, codec in CODECS:
@@ -128,6 +134,29 @@ class ResultWriter:
         for writer in self.videos.values():
             writer.release()
         self.videos.clear()
+
+
+def playback_rate(fps: float, stride: int) -> float:
+    """Return the frames per second at which every ``stride``-th frame shows things as quick as they were.
+
+    Args:
+        fps: of the source; 30 is taken for 0 (unknown) and for what cannot be true.
+        stride: every how many frames one is written.
+    """
+    return (fps if 0 < fps <= FASTEST else DEFAULT_FPS) / stride
+
+
+def fitted(im: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) scaled to fit into (height, width, 3), its sides in proportion, centred on black."""
+    h, w = im.shape[:2]
+    if (h, w) == (height, width):
+        return im
+    gain = min(width / w, height / h)
+    nw, nh = max(round(w * gain), 1), max(round(h * gain), 1)
+    left, top = (width - nw) // 2, (height - nh) // 2
+    out = np.zeros((height, width, 3), np.uint8)
+    out[top : top + nh, left : left + nw] = cv2.resize(im, (nw, nh), interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def plain_stem(path: str) -> str:

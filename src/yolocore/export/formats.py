@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from yolocore.export import onnx, state_dict, torchscript
@@ -43,6 +44,9 @@ CORE_FORMATS = (
         aliases=("safetensors",),
         as_trained=True,
     ),
+)
+SYNONYMS = MappingProxyType(  # for formats that plugins bring, whichever plugin it is
+    {"tensorflow": "saved_model", "tf": "saved_model", "tensorrt": "engine", "trt": "engine"}
 )
 COLUMNS = ("Format", "Argument", "Suffix", "CPU", "GPU", "Arguments")
 

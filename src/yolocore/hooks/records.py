@@ -36,6 +36,16 @@ class TaskRecord:
     default_data: str
     heads: tuple[str, ...] = ()
 
+    def __getitem__(self, kind: str) -> type[Any]:
+        """Return one of the four classes: ``model.task_map["detect"]["trainer"]``."""
+        classes: dict[str, type[Any]] = {
+            "model": self.model,
+            "trainer": self.trainer,
+            "validator": self.validator,
+            "predictor": self.predictor,
+        }
+        return classes[kind]
+
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:

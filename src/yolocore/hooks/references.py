@@ -6,10 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from yolocore.errors import PluginError
-from yolocore.hooks.callbacks import Callbacks, describe
+from yolocore.hooks.callbacks import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from yolocore.hooks.callbacks import Callbacks
 
 REMEDY = "move it to the top level of a module that can be imported, or run on one device"
 
@@ -47,12 +49,3 @@ def references(callbacks: Callbacks) -> dict[str, list[str]]:
     for event, function in callbacks.functions():
         found.setdefault(event, []).append(reference(function))
     return found
-
-
-def from_references(names: Mapping[str, list[str]]) -> Callbacks:
-    """Return the callbacks that :func:`references` described, in another process."""
-    callbacks = Callbacks()
-    for event, listed in names.items():
-        for text in listed:
-            callbacks.add(event, resolve(text))
-    return callbacks

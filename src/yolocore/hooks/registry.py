@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "export_formats": Kind("export format", ExportFormat),
     "trackers": Kind("tracker", TrackerRecord),
     "transforms": Kind("transform", TransformRecord),
+    "query_translators": Kind("query translator", object),
 }
 
 
@@ -43,7 +44,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """Name → record of one kind, in the order registered; plugins get it as ``register``.
 
     Args:
-        kind: one of ``tasks``, ``modules``, ``models``, ``export_formats``, ``trackers``, ``transforms``.
+        kind: one of ``tasks``, ``modules``, ``models``, ``export_formats``, ``trackers``, ``transforms``,
+            ``query_translators``.
     """
 
     def __init__(self, kind: str) -> None:

@@ -298,6 +298,16 @@ class Registration:
 
     @staticmethod
     @hookspec
+    def register_query_translators(register: Registry[Callable[[str, str], str | None]]) -> None:
+        """Register what turns a question to ``Explorer.ask_ai`` into SQL, such as a client of a language model.
+
+        ``register.register("name", translate)``: ``translate(question, schema)`` returns a ``SELECT`` or a
+        ``WHERE`` clause in SQLite's dialect, or ``None`` when it cannot. ``schema`` is a text on the columns and
+        the names of the classes. Nothing but reading is let through, whatever the SQL says.
+        """
+
+    @staticmethod
+    @hookspec
     def register_commands(app: Any) -> None:
         """Add commands to the typer application of ``yolo``. Import what is heavy inside the commands."""
 

@@ -290,6 +290,9 @@ class PoseModel(DetectionModel):
 
     Attributes:
         kpt_shape: points and values of each.
+
+    Raises:
+        ModelError: the head finds no keypoints.
     """
 
     task: ClassVar[str] = "pose"
@@ -309,6 +312,8 @@ class PoseModel(DetectionModel):
             logger.info("keypoints: %s instead of the model file's %s", kpt_shape, description.get("kpt_shape"))
             description["kpt_shape"] = list(kpt_shape)
         super().__init__(description, ch, nc, verbose, registry)
+        if not hasattr(self.head, "kpt_shape"):
+            raise ModelError(f"the head {type(self.head).__name__} finds no keypoints: a pose model ends in Pose.")
         self.kpt_shape: tuple[int, int] = self.head.kpt_shape
 
     def init_criterion(self) -> Any:

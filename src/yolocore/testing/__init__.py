@@ -1,8 +1,9 @@
 """A kit for plugin authors, for use with pytest: ``pytest_plugins = ["yolocore.testing"]``.
 
 Fixtures: a tiny dataset and a tiny model for each task (``tiny_detect_dataset``, ``tiny_detect_model``; likewise
-``segment``, ``pose``, ``obb``, ``classify``), ``hook_recorder``, ``no_network``, ``fake_ranks``,
-``fake_installation``. And :class:`PluginConformance`, a class of tests to subclass::
+``segment``, ``pose``, ``obb``, ``classify``), ``short_training`` and its ``control_digest``, ``isolated_home``,
+``hook_recorder``, ``no_network``, ``small_disk``, ``fake_ranks``, ``fake_installation``. Beside them a web server that
+misbehaves when asked to, :class:`StubServer`, and :class:`PluginConformance`, a class of tests to subclass::
 
     from yolocore.testing import PluginConformance
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from yolocore.testing.conformance import PluginConformance
     from yolocore.testing.datasets import make_tiny_dataset, tiny_model
     from yolocore.testing.fixtures import (
+        control_digest,
         fake_installation,
         fake_ranks,
         hook_recorder,
+        isolated_home,
         no_network,
         plugin_lab,
+        short_training,
+        small_disk,
         tiny_classify_dataset,
         tiny_classify_model,
         tiny_detect_dataset,
@@ -44,20 +49,32 @@ if TYPE_CHECKING:
     from yolocore.testing.network import NetworkBlocker
     from yolocore.testing.ranks import alone
     from yolocore.testing.recorder import HookRecorder
-    from yolocore.testing.short import two_epochs, weights_digest
+    from yolocore.testing.server import StubReply, StubRequest, StubServer
+    from yolocore.testing.short import PluginClock, allowed, plugin_report, read_results, two_epochs, weights_digest
 
 __all__ = [
     "HookRecorder",
     "NetworkBlocker",
+    "PluginClock",
     "PluginConformance",
+    "StubReply",
+    "StubRequest",
+    "StubServer",
+    "allowed",
     "alone",
+    "control_digest",
     "fake_installation",
     "fake_ranks",
     "hook_recorder",
     "install_fake",
+    "isolated_home",
     "make_tiny_dataset",
     "no_network",
     "plugin_lab",
+    "plugin_report",
+    "read_results",
+    "short_training",
+    "small_disk",
     "tiny_classify_dataset",
     "tiny_classify_model",
     "tiny_detect_dataset",
@@ -76,10 +93,17 @@ __all__ = [
 _HOMES = {
     "HookRecorder": "recorder",
     "NetworkBlocker": "network",
+    "PluginClock": "short",
     "PluginConformance": "conformance",
+    "StubReply": "server",
+    "StubRequest": "server",
+    "StubServer": "server",
+    "allowed": "short",
     "alone": "ranks",
     "install_fake": "installation",
     "make_tiny_dataset": "datasets",
+    "plugin_report": "short",
+    "read_results": "short",
     "tiny_model": "datasets",
     "two_epochs": "short",
     "weights_digest": "short",

@@ -10,12 +10,15 @@ import numpy as np
 from yolocore.data.conversion import Conversion, Written, refuse_existing, summarise, write_rows
 from yolocore.data.convert_boxes import polygon_row
 from yolocore.data.listing import walk_images
+from yolocore.data.report import Finding
 from yolocore.data.segmenter import find_segmenter, outline_boxes
 from yolocore.errors import MissingFileError
 from yolocore.models.facade import YOLO
 
 if TYPE_CHECKING:
     from yolocore.data.segmenter import Segmenter
+
+UNREADABLE = "image was skipped: it cannot be read"
 
 
 def auto_annotate(
@@ -62,8 +65,9 @@ def auto_annotate(
     refuse_existing(targets.values())
     settings: dict[str, Any] = {"conf": conf, "iou": iou, "imgsz": imgsz, "max_det": max_det, "classes": classes}
     results = YOLO(det_model).predict(images, stream=True, device=device or None, verbose=False, **settings)
-    written = []
+    written, unread = [], dict.fromkeys(images)
     for result in results:
+        unread.pop(result.path, None)
         boxes = result.boxes
         if boxes is None or not len(boxes):
             continue
@@ -74,4 +78,5 @@ def auto_annotate(
         target.parent.mkdir(parents=True, exist_ok=True)
         write_rows(target, rows)
         written.append(Written(len(rows)))
-    return summarise("auto_annotate", folder, written)
+    findings = [Finding(image, UNREADABLE, UNREADABLE) for image in unread]
+    return summarise("auto_annotate", folder, written, findings)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PEDESTRIAN = 1  # class of MOT16 and later that counts
+FRAME = re.compile(r"(.*?)_?(\d+)")  # stem of a label file: perhaps the video, the number of the frame
 DISTRACTORS = (2, 7, 8, 12)  # static, on a vehicle, looking alike, reflected: a box on them is neither right nor wrong
 
 
@@ -74,7 +75,9 @@ def read_truth(path: Path) -> TrackRows:
 
 
 def read_tracks(path: Path, size: tuple[int, int] | None = None) -> TrackRows:
-    """Read tracks: MOTChallenge text, or a folder of ``<stem>_<frame>.txt`` with an id at the end of each line.
+    """Read tracks: MOTChallenge text, or a folder of label files with an id at the end of each line.
+
+    Label files are named ``<video>_<frame>.txt``, or ``<frame>.txt`` where frames were a folder of pictures.
 
     Args:
         path: file or folder.
@@ -82,16 +85,21 @@ def read_tracks(path: Path, size: tuple[int, int] | None = None) -> TrackRows:
 
     Raises:
         MissingFileError: there is neither.
-        DataError: a line is wrong, or the size is needed and missing; names file and line.
+        DataError: a line is wrong, the size is needed and missing, or the files are of several videos; names file
+            and line.
     """
     if not path.is_dir():
         return _read(path)[0]
     if size is None:
         raise DataError(f"{path}: label files hold shares of the picture; give its size=WIDTHxHEIGHT")
-    found = [(int(m[1]), file) for file in path.glob("*.txt") if (m := re.search(r"_(\d+)$", file.stem))]
+    found = [(m[1], int(m[2]), file) for file in path.glob("*.txt") if (m := FRAME.fullmatch(file.stem))]
     if not found:
-        raise DataError(f"{path}: no label file named <video>_<frame>.txt; make them with yolo track save_txt=True")
-    return labels_as_tracks(sorted(found), size)
+        named = "no label file named <video>_<frame>.txt or <frame>.txt"
+        raise DataError(f"{path}: {named}; make them with yolo track save_txt=True")
+    videos = sorted({video for video, _, _ in found})
+    if len(videos) > 1:
+        raise DataError(f"{path}: label files of several videos ({', '.join(videos[:5])}); give a folder with one")
+    return labels_as_tracks(sorted((frame, file) for _, frame, file in found), size)
 
 
 def labels_as_tracks(files: Iterable[tuple[int, Path]], size: tuple[int, int]) -> TrackRows:
@@ -125,7 +133,11 @@ def _read(path: Path) -> tuple[TrackRows, NDArray[np.float64]]:
     if not path.is_file():
         raise MissingFileError(f"{path.absolute()}: no such file")
     rows: list[list[float]] = []
-    for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file") from None
+    for line, text in enumerate(lines, 1):
         words = text.replace(",", " ").split()
         if not words:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,20 @@ from yolocore.utils.ops import as_numpy, xywh2xyxy, xyxy2xywh
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+POLL_MS = 50  # how often it is looked whether a window was closed
+CONNECT_SECONDS = 3.0
 
-def show_image(title: str, im_bgr: NDArray[np.uint8], wait_ms: int = 0) -> None:
-    """Show a BGR image in a window and wait ``wait_ms`` milliseconds for a key (0: for ever).
+
+def show_image(title: str, im_bgr: NDArray[np.uint8], wait_ms: int = 0) -> int:
+    """Show a BGR image in a window; the windows of other titles stay.
+
+    Args:
+        title: of the window.
+        im_bgr: (H, W, 3) uint8.
+        wait_ms: milliseconds to wait for a key; 0: until a key is pressed or the window is closed.
+
+    Returns:
+        The code of the key, -1 without one.
 
     Raises:
         UnsupportedError: there is no display, or OpenCV was built without windows.
@@ -28,16 +40,45 @@ def show_image(title: str, im_bgr: NDArray[np.uint8], wait_ms: int = 0) -> None:
     if reason:
         raise UnsupportedError(f"cannot show an image: {reason}; save it instead, e.g. result.save('out.jpg')")
     cv2.imshow(title, im_bgr)
-    cv2.waitKey(wait_ms)
+    key = cv2.waitKey(wait_ms or POLL_MS)
+    while not wait_ms and key < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) > 0:
+        key = cv2.waitKey(POLL_MS)
+    return key
 
 
 def no_display() -> str:
-    """Return why windows cannot be opened here, or an empty string."""
-    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
-    if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
+    """Return why windows cannot be opened here, or an empty string. Qt ends the process where this is not asked."""
+    built = re.search(r"GUI:\s+(\w+)", cv2.getBuildInformation())
+    if built is None or built[1] == "NONE":
         return "this build of OpenCV has no windows (GUI: NONE)"
-    return ""
+    if not sys.platform.startswith("linux"):
+        return ""
+    if built[1].startswith("GTK") and os.environ.get("WAYLAND_DISPLAY"):
+        return ""
+    display = os.environ.get("DISPLAY", "")
+    if not display:
+        return "the environment variable DISPLAY is not set"
+    return "" if _answers(display) else f"no X server answers at DISPLAY={display!r}"
+
+
+def _answers(display: str) -> bool:
+    """Return whether an X server listens at ``host:number.screen``; see X(7), section "display names"."""
+    named = re.fullmatch(r"(.*):(\d+)(\.\d+)?", display)
+    if named is None:
+        return False
+    host, number = named[1], int(named[2])
+    if host not in {"", "unix"}:
+        try:
+            socket.create_connection((host.strip("[]"), 6000 + number), timeout=CONNECT_SECONDS).close()
+        except OSError:
+            return False
+        return True
+    return any(_listens(path) for path in (f"\0/tmp/.X11-unix/X{number}", f"/tmp/.X11-unix/X{number}"))  # noqa: S108
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        return connection.connect_ex(path) == 0
 
 
 def write_image(path: str | Path, im_bgr: NDArray[np.uint8], quality: int = 95) -> Path:

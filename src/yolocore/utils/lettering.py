@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
     from yolocore.utils.palette import Colour
 
+LOGGER = logging.getLogger(__name__)
 DOCUMENTED_FONT = "Arial.ttf"  # a request, not a requirement
+# Fonts with many scripts that systems come with, by the names of their files; Pillow knows where they lie.
+WIDE_FONTS = (
+    "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "SourceHanSansCN-Regular.otf", "DroidSansFallbackFull.ttf",
+    "wqy-microhei.ttc", "wqy-zenhei.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf", "PingFang.ttc",
+    "Hiragino Sans GB.ttc", "Arial Unicode.ttf", "Nirmala.ttf", "NotoSans-Regular.ttf", "NotoSansArabic-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf", "NotoSansThai-Regular.ttf", "Symbola.ttf",
+)  # fmt: skip
 
 
 class Pen(Protocol):
@@ -60,24 +69,30 @@ class FontPen:
 
     Args:
         size: height of the line in pixels.
-        font: name or path of the font; the free DejaVu Sans takes its place where it is not installed.
+        font: name or path of the font; the free DejaVu Sans takes its place where it is not installed, and for texts
+            whose letters it lacks another installed font that has them.
     """
 
     def __init__(self, size: float, font: str = DOCUMENTED_FONT) -> None:
-        self.font = load_font(font, max(round(size * 0.86), 6))
+        self.name, self.size = font, max(round(size * 0.86), 6)
+        self.font = load_font(font, self.size)
         self.ascent, self.descent = self.font.getmetrics()
+
+    def _font_for(self, text: str) -> ImageFont.FreeTypeFont:
+        rare = "".join(sorted({letter for letter in text if letter.isprintable() and not letter.isascii()}))
+        return load_font(covering_font(self.name, rare), self.size) if rare else self.font
 
     def measure(self, text: str) -> tuple[int, int]:
         """See :class:`Pen`."""
-        return round(self.font.getlength(text)), self.ascent + self.descent
+        return round(self._font_for(text).getlength(text)), self.ascent + self.descent
 
     def write(self, im: NDArray[np.uint8], text: str, left: int, top: int, colour: Colour) -> None:
         """See :class:`Pen`."""
-        mask, (dx, dy) = self.font.getmask2(text, mode="L", anchor="la")
+        mask, (dx, dy) = self._font_for(text).getmask2(text, mode="L", anchor="ls")
         if not all(mask.size):
             return
         alpha = np.asarray(mask, np.uint8).reshape(mask.size[::-1])  # (h, w)
-        blend(im, alpha, left + int(dx), top + int(dy), colour)
+        blend(im, alpha, left + int(dx), top + self.ascent + int(dy), colour)
 
 
 def blend(im: NDArray[np.uint8], alpha: NDArray[np.uint8], left: int, top: int, colour: Colour) -> None:
@@ -99,6 +114,28 @@ def load_font(font: str, size: int) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(font, size)
     except OSError:
         return ImageFont.truetype(str(bundled_font()), size)
+
+
+@functools.lru_cache(maxsize=256)
+def covering_font(font: str, letters: str) -> str:
+    """Return ``font``, or the first other font at hand that has all ``letters``; where there is none, warn."""
+    for name in (font, *WIDE_FONTS):
+        try:
+            candidate = ImageFont.truetype(name, 16)
+        except OSError:
+            if name != font:
+                continue
+            candidate = load_font(font, 16)
+        if lacks_none(candidate, letters):
+            return name
+    LOGGER.warning("no font at hand has the letters %s; name one that has: plot(font='path.ttf')", letters)
+    return font
+
+
+def lacks_none(font: ImageFont.FreeTypeFont, letters: str) -> bool:
+    """Tell whether a font has all ``letters``: none looks like one that no font has."""
+    unknown = bytes(font.getmask("\U0010ffff"))
+    return all(bytes(font.getmask(letter)) != unknown for letter in letters)
 
 
 def bundled_font() -> Path:

@@ -16,7 +16,7 @@ PALETTE = (
     "00A5B4", "78005A", "F0E169", "F00000", "3C0FB4", "C35AFF", "8700F0", "A50000", "4BD2D2", "A55A78",
     "E19669", "A5F0C3", "A596F0", "C3C300", "4B78C3", "5A1E87", "4B5A96", "D26969", "78782D", "873C69",
 )  # fmt: skip
-MIN_CONTRAST = 3.0  # below this ratio a text colour is replaced by black or white
+MIN_CONTRAST = 4.5  # of small text (WCAG 2.2, 1.4.3); below it a text colour is replaced by black or white
 
 
 class Colors:

@@ -14,6 +14,7 @@ from yolocore.utils.image_files import save_one_box, show_image, write_image
 from yolocore.utils.lettering import DOCUMENTED_FONT, FontPen, StrokePen, needs_font
 from yolocore.utils.ops import as_numpy
 from yolocore.utils.palette import Colors, colors, readable
+from yolocore.utils.placement import HIDDEN, label_places, least_hidden, share_of_size, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ LIMBS = (
     (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
     (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
 )  # fmt: skip
+LEGIBLE = 11.0  # pixels; labels of small boxes are not written smaller
 LEFT, RIGHT, MIDDLE = (180, 165, 0), (0, 120, 240), (255, 90, 195)  # BGR of the sides of a body
 
 
@@ -47,17 +49,9 @@ def highest_first(corners: NDArray[Any]) -> NDArray[Any]:
     return np.roll(corners, -first, axis=0)
 
 
-def _least_hidden(places: Sequence[NDArray[np.int64]], taken: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first of ``places`` (xyxy) that shares no pixel with ``taken`` (K, 4), else the one that shares least."""
-    best, least = places[0], math.inf
-    for place in places:
-        sides = np.minimum(place[2:], taken[:, 2:]) - np.maximum(place[:2], taken[:, :2]) + 1  # (K, 2)
-        shared = float(sides.clip(0).prod(1).sum())
-        if shared < least:
-            best, least = place, shared
-        if not shared:
-            break
-    return best
+def upright(corners: NDArray[Any]) -> NDArray[Any]:
+    """Return the upright box (4,) around a box given as (4,) xyxy or as (4, 2) corners."""
+    return np.concatenate([corners.min(0), corners.max(0)]) if corners.ndim == 2 else corners
 
 
 def _colour(colour: Sequence[float]) -> Colour:
@@ -96,18 +90,21 @@ class Annotator:
         self.fromarray(im)
         h, w = self.im.shape[:2]
         self.lw = max(round(line_width), 1) if line_width else max(math.floor((h + w) * 0.0015 + 0.5), 2)
-        self.line_height = float(font_size) if font_size else max(self.lw * 7.0, 13.0)
+        fitting = min(max(self.lw * 7.0, 13.0), max(min(h, w) / 5, 8.0))
+        self.line_height = float(font_size) if font_size else fitting
         self.font = font
-        self._font_pen: FontPen | None = None
-        self.pen: Pen = self._truetype() if pil or needs_font(example) else StrokePen(self.line_height)
+        self._adapts = not (line_width or font_size)
+        self._pens: dict[tuple[bool, float], Pen] = {}
+        self._writes_font = pil or needs_font(example)
+        self.pen = self._pen_for("")
 
-    def _truetype(self) -> FontPen:
-        if self._font_pen is None:
-            self._font_pen = FontPen(self.line_height, self.font)
-        return self._font_pen
-
-    def _pen_for(self, text: str) -> Pen:
-        return self._truetype() if needs_font(text) else self.pen
+    def _pen_for(self, text: str, share: float = 1.0) -> Pen:
+        """Return what writes ``text`` at a share of the usual size."""
+        height = max(self.line_height * share, min(self.line_height, LEGIBLE))
+        key = self._writes_font or needs_font(text), height
+        if key not in self._pens:
+            self._pens[key] = FontPen(height, self.font) if key[0] else StrokePen(height)
+        return self._pens[key]
 
     def fromarray(self, im: Any) -> None:
         """Go on with another image."""
@@ -134,14 +131,18 @@ class Annotator:
 
         Args:
             box: xyxy pixels, or with ``rotated`` (4, 2) corners (recognised by their shape too).
-            label: text on a patch of ``color`` above the first corner; moved where it would leave the image.
+            label: text on a patch of ``color`` above the first corner; moved where it would leave the image, cut where
+                it is wider than the image.
             color: of box and patch.
             txt_color: of the text, unless it could not be read on ``color``.
             rotated: the box is given by its corners.
         """
-        corners = self._outline(box, _colour(color), rotated)
+        corners = self._corners(box, rotated=rotated)
+        self._outline(corners, _colour(color), self.lw)
         if label:
-            self._tag(label, self._patches(label, corners)[0], _colour(color), _colour(txt_color))
+            pen = self._pen_for(label)
+            label = shortened(label, pen, self.im.shape[1] - 2 * self._padding(pen.measure(label)[1]))
+            self._tag(label, self._places(label, pen, corners, self.lw)[0], pen, _colour(color), _colour(txt_color))
 
     def box_labels(
         self,
@@ -152,6 +153,9 @@ class Annotator:
     ) -> None:
         """Draw boxes, then their labels beside one another where there is room; of two, the first lies on top.
 
+        Small boxes get thinner lines and smaller labels, unless the line width or font size was given. A label that
+        others would hide by more than a quarter is left out.
+
         Args:
             boxes: N boxes as for :meth:`box_label`.
             labels: N texts, empty ones for boxes without.
@@ -159,49 +163,51 @@ class Annotator:
             txt_color: as for :meth:`box_label`.
         """
         inks = [_colour(c) for c in colors]
-        order = range(len(inks) - 1, -1, -1)
-        corners = {i: self._outline(boxes[i], inks[i]) for i in order}
-        patches: dict[int, NDArray[np.int64]] = {}
-        for i in range(len(inks)):
-            if labels[i]:
-                taken = np.array([*patches.values()]).reshape(-1, 4)
-                patches[i] = _least_hidden(self._patches(labels[i], corners[i]), taken)
-        for i in order:
-            if i in patches:
-                self._tag(labels[i], patches[i], inks[i], _colour(txt_color))
+        corners = [self._corners(box) for box in boxes]
+        shares = [share_of_size(upright(c), self.line_height) if self._adapts else 1.0 for c in corners]
+        widths = [math.ceil(self.lw * share) for share in shares]
+        tags: list[tuple[str, NDArray[np.int64], Pen, Colour]] = []
+        for i, label in enumerate(labels):
+            if label:
+                pen = self._pen_for(label, shares[i])
+                text = shortened(label, pen, self.im.shape[1] - 2 * self._padding(pen.measure(label)[1]))
+                taken = np.array([tag[1] for tag in tags], np.int64).reshape(-1, 4)
+                patch, hidden = least_hidden(self._places(text, pen, corners[i], widths[i]), taken)
+                if hidden <= HIDDEN:
+                    tags.append((text, patch, pen, inks[i]))
+        for i in range(len(inks) - 1, -1, -1):
+            self._outline(corners[i], inks[i], widths[i])
+        for text, patch, pen, ink in reversed(tags):
+            self._tag(text, patch, pen, ink, _colour(txt_color))
 
-    def _outline(self, box: Any, colour: Colour, rotated: bool = False) -> NDArray[np.int64]:
-        """Draw a box and return the corner (2,) its label belongs to and the upright box (4,) around it, as (6,)."""
+    @staticmethod
+    def _corners(box: Any, *, rotated: bool = False) -> NDArray[np.int64]:
+        """Return a box as whole pixels: (4,) xyxy, or (4, 2) corners."""
         points = as_numpy(box).astype(np.float64)
-        if rotated or points.shape == (4, 2):
-            corners = points.reshape(4, 2).round().astype(np.int32)
-            cv2.polylines(self.im, [corners], True, colour, self.lw, cv2.LINE_AA)
-            return np.concatenate([corners[0], corners.min(0), corners.max(0)]).astype(np.int64)
-        x, y, right, bottom = points.reshape(-1)[:4].round().astype(int).tolist()
-        cv2.rectangle(self.im, (x, y), (right, bottom), colour, self.lw, cv2.LINE_AA)
-        return np.array([x, y, x, y, right, bottom])
+        is_rotated = rotated or points.shape == (4, 2)
+        return (points.reshape(4, 2) if is_rotated else points.reshape(-1)[:4]).round().astype(np.int64)
 
-    def _patches(self, label: str, corners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return where a label may lie, xyxy with both ends included, within the image, the best place first."""
-        w, h = self._pen_for(label).measure(label)
-        width, height = w + 2 * self._padding(h), h + self._padding(h)
-        half = self.lw // 2
-        x, y, x1, y1, x2, y2 = corners.tolist()
-        above = y - height + half if y - height + half >= 0 else y - half
-        right = x2 - width + half + 1
-        places = [(x - half, above), (right, y1 - height + half), (x1 - half, y2 - half), (right, y2 - half)]
-        places += [(x1 - half, y1 - half), (x1 - half, y2 - height + half)]
-        room = self.im.shape[1] - width, self.im.shape[0] - height
-        inside = [(max(min(left, room[0]), 0), max(min(top, room[1]), 0)) for left, top in places]
-        return [np.array([left, top, left + width - 1, top + height - 1]) for left, top in inside]
+    def _outline(self, corners: NDArray[np.int64], colour: Colour, width: int) -> None:
+        if corners.ndim == 2:
+            cv2.polylines(self.im, [corners.astype(np.int32)], True, colour, width, cv2.LINE_AA)
+        else:
+            x, y, right, bottom = corners.tolist()
+            cv2.rectangle(self.im, (x, y), (right, bottom), colour, width, cv2.LINE_AA)
+
+    def _places(self, label: str, pen: Pen, corners: NDArray[np.int64], line_width: int) -> NDArray[np.int64]:
+        """Return where a label may lie, see :func:`label_places`."""
+        w, h = pen.measure(label)
+        size = w + 2 * self._padding(h), h + self._padding(h)
+        first = corners[0] if corners.ndim == 2 else corners[:2]
+        place = np.concatenate([first, upright(corners)])
+        return label_places(place, size, line_width, (self.im.shape[0], self.im.shape[1]))
 
     @staticmethod
     def _padding(height: int) -> int:
         return max(round(height * 0.22), 2)
 
-    def _tag(self, label: str, patch: NDArray[np.int64], colour: Colour, txt: Colour) -> None:
+    def _tag(self, label: str, patch: NDArray[np.int64], pen: Pen, colour: Colour, txt: Colour) -> None:
         """Write ``label`` on a patch (xyxy)."""
-        pen = self._pen_for(label)
         pad = self._padding(pen.measure(label)[1])
         self.rectangle(patch, fill=colour)
         pen.write(self.im, label, int(patch[0]) + pad, int(patch[1]) + pad // 2, readable(txt, colour))
@@ -287,7 +293,7 @@ class Annotator:
         Args:
             kpts: (K, 2) x, y in pixels, or (K, 3) with a visibility score. (0, 0) marks a missing point.
             shape: (h, w) of the image; points outside are skipped.
-            radius: of a point in pixels; the line width when ``None``.
+            radius: of a point in pixels; the line width when ``None``. Limbs are no wider.
             kpt_line: join the points of a COCO person (K = 17) by limbs.
             conf_thres: points with a lower score are skipped.
             kpt_color: one colour for everything instead of one per side of the body.
@@ -303,7 +309,7 @@ class Annotator:
         for a, b in LIMBS if person and kpt_line else ():
             if seen[a] and seen[b]:
                 line = tuple(at[a]), tuple(at[b])
-                cv2.line(self.im, *line, one or limb_colour(a, b), self.lw, cv2.LINE_AA)
+                cv2.line(self.im, *line, one or limb_colour(a, b), min(self.lw, radius or self.lw), cv2.LINE_AA)
         for k in np.flatnonzero(seen).tolist():
             colour = one or (limb_colour(k, k) if person else colors(k, bgr=True))
             cv2.circle(self.im, tuple(at[k]), radius or self.lw, colour, -1, cv2.LINE_AA)

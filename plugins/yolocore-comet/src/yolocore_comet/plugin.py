@@ -14,6 +14,7 @@ from yolocore_comet.predictions import Picture, pictures
 from yolocore_comet.session import Session, Wish, open_session
 from yolocore_comet.switches import Switches
 from yolocore_tracking import facts
+from yolocore_tracking.guard import closed_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,15 +189,9 @@ class Comet:
 
     @contextmanager
     def _recording(self) -> Iterator[Session | None]:
-        """Give the session, or None; when recording fails, close it, since nobody else will, and say why."""
-        try:
+        """Give the session, or None; when recording fails, close it and say why."""
+        with closed_on_failure("comet", lambda e: self._close(f"recording failed: {type(e).__name__}: {e}")):
             yield self._session
-        except (Exception, SystemExit) as error:
-            try:
-                self._close(f"recording failed: {type(error).__name__}: {error}")
-            except Exception:
-                LOGGER.debug("comet: the experiment could not be ended either", exc_info=True)
-            raise
 
     # what is recorded ------------------------------------------------------------------------------------------
 

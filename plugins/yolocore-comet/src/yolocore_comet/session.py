@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yolocore_comet.archive import fault, newest_archive
+from yolocore_tracking.guard import process_as_before
 from yolocore_tracking.network import answers, reachable, run_bounded
 
 if TYPE_CHECKING:
@@ -165,19 +165,8 @@ def sdk() -> ModuleType:
     """Return ``comet_ml``, imported so that it changes nothing: it would patch other libraries and report errors."""
     if "comet_ml" in sys.modules:
         return sys.modules["comet_ml"]
-    with _process_as_before(), _variables(QUIET):
+    with process_as_before(), _variables(QUIET):
         return import_module("comet_ml")  # takes seconds, and only a training that is recorded needs it
-
-
-@contextmanager
-def _process_as_before() -> Iterator[None]:
-    """Put back what Comet changes: random numbers that it takes, the hook for uncaught exceptions."""
-    state, hook = random.getstate(), sys.excepthook
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        sys.excepthook = hook
 
 
 @contextmanager
@@ -241,7 +230,7 @@ def _start(comet: ModuleType, wish: Wish, seconds: float, *, online: bool) -> An
         return experiment
 
     try:
-        with _process_as_before(), _variables(PATIENCE):
+        with process_as_before(), _variables(PATIENCE):
             experiment = run_bounded(start, seconds, "comet.start")
     except TimeoutError:
         late.set()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yolocore_tracking.guard import process_as_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def open_run(folder: Path, name: str) -> tuple[Any, Path | None]:
     import neptune
 
     before = _records(folder)
-    with _data_directory(folder), _process_as_before():
+    with _data_directory(folder), process_as_before():
         run = neptune.init_run(
             mode="offline",
             name=name,
@@ -78,14 +78,3 @@ def _data_directory(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(DIRECTORY, None)
-
-
-@contextmanager
-def _process_as_before() -> Iterator[None]:
-    """Put back what the client changes in the process: random numbers it takes, the hook for uncaught exceptions."""
-    state, hook = random.getstate(), sys.excepthook
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        sys.excepthook = hook

@@ -22,6 +22,7 @@ from yolocore_tracking.facts import (
     train_scalars,
 )
 from yolocore_tracking.figures import FigureLedger
+from yolocore_tracking.guard import closed_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,15 +125,9 @@ class TensorBoard:
 
     @contextmanager
     def _recording(self) -> Iterator[Any]:
-        """Give the writer; when recording fails, close it, since nobody else will, and say why."""
-        try:
+        """Give the writer; when recording fails, close it."""
+        with closed_on_failure("tensorboard", lambda _: self._close()):
             yield self._writer
-        except Exception:
-            try:
-                self._close()
-            except Exception:
-                LOGGER.debug("tensorboard: the event file could not be closed either", exc_info=True)
-            raise
 
     # what is recorded ------------------------------------------------------------------------------------------
 

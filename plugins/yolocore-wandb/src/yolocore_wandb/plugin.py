@@ -28,6 +28,7 @@ from yolocore_tracking.facts import (
     train_scalars,
 )
 from yolocore_tracking.figures import FigureLedger
+from yolocore_tracking.guard import closed_on_failure
 from yolocore_tracking.network import run_bounded
 from yolocore_wandb.charts import curve_points, mean_rows, table_rows
 from yolocore_wandb.session import Session, open_session
@@ -191,15 +192,9 @@ class Wandb:
 
     @contextmanager
     def _recording(self) -> Iterator[Any]:
-        """Give the open run, or None; when recording fails, close it, since nobody else will, and say why."""
-        try:
+        """Give the open run, or None; when recording fails, close it as failed."""
+        with closed_on_failure("wandb", lambda _: self._close(exit_code=1)):
             yield self._session and self._session.run
-        except (Exception, SystemExit):
-            try:
-                self._close(exit_code=1)
-            except Exception:
-                LOGGER.debug("wandb: the run could not be closed either", exc_info=True)
-            raise
 
     def _number(self, run: Any, trainer: Any) -> int:
         """Return the step for this epoch: its number from 1, or the run's own step when that is beyond it.

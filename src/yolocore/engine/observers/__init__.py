@@ -20,7 +20,7 @@ TRAINING = (
 OBSERVERS: dict[str, tuple[tuple[str, type], ...]] = {
     "trainer": TRAINING,
     "validator": (("plots", PlotsObserver), ("progress", ProgressObserver)),
-    "predictor": (),
+    "predictor": (("progress", ProgressObserver),),
     "exporter": (),
 }
 

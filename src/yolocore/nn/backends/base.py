@@ -23,7 +23,7 @@ class Backend(ABC):
     """A network ready for inference.
 
     Attributes:
-        kind: ``pytorch``, ``torchscript``, ``onnx``.
+        kind: ``pytorch``, ``torchscript``, ``onnx``, ``dnn``.
         device: Where input and output live.
         task: Task of the network.
         names: Class index to class name.
@@ -102,9 +102,10 @@ class Backend(ABC):
         return result[:count] if isinstance(result, torch.Tensor) else tuple(r[:count] for r in result)
 
 
-def missing_runtime(package: str, path: object) -> UnsupportedError:
-    """Return the error for a runtime that is not installed."""
-    return UnsupportedError(f"{path}: needs the package {package}, which is not installed: {INSTALL_HINT}")
+def missing_runtime(package: str, path: object, instead: str = "") -> UnsupportedError:
+    """Return the error for a runtime that is not installed; ``instead`` says what works without it."""
+    hint = f"{INSTALL_HINT}{instead}"
+    return UnsupportedError(f"{path}: needs the package {package}, which is not installed: {hint}")
 
 
 def as_output(value: object) -> Output:

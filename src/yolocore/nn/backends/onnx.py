@@ -68,7 +68,7 @@ def _session(path: Path, device: torch.device, providers: Sequence[str] | None, 
     try:
         import onnxruntime  # optional, brings a runtime of 50 MB
     except ImportError as error:
-        raise missing_runtime("onnxruntime", path) from error
+        raise missing_runtime("onnxruntime", path, ", or run it with OpenCV: dnn=True") from error
     if providers is None:
         wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
         available = onnxruntime.get_available_providers()

@@ -49,9 +49,21 @@ class ClassificationPredictor(BasePredictor):
 
     def postprocess(self, preds: Any, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]) -> list[Results]:
         """Return one ``Results`` with ``probs`` per image; see :meth:`BasePredictor.postprocess`."""
-        del img
         probabilities = preds if isinstance(preds, torch.Tensor) else preds[0]  # (B, nc)
+        return self.construct_results(probabilities.float(), img, orig_imgs)
+
+    def construct_results(
+        self, preds: torch.Tensor, img: torch.Tensor, orig_imgs: Sequence[NDArray[np.uint8]]
+    ) -> list[Results]:
+        """Return one ``Results`` per image.
+
+        Args:
+            preds: (B, nc) probabilities.
+            img: the batch the network saw.
+            orig_imgs: the images as they came.
+        """
+        del img
         # an exported file need not know the names of its classes
-        names = self.model.names or {i: str(i) for i in range(probabilities.shape[1])}
-        triples = zip(probabilities.float(), orig_imgs, self.batch[0], strict=True)
+        names = self.model.names or {i: str(i) for i in range(preds.shape[1])}
+        triples = zip(preds, orig_imgs, self.batch[0], strict=True)
         return [Results(orig, path, names, probs=row) for row, orig, path in triples]

@@ -148,7 +148,9 @@ class DetectionTrainer(BaseTrainer):
 
     def plot_training_labels(self) -> None:
         """Write ``labels.jpg``: how often each class occurs, where its boxes lie and how large they are."""
-        store = self.train_loader.dataset.store
+        store = getattr(self.train_loader.dataset, "store", None)
+        if store is None:  # a dataset of the user's own
+            return
         path = self.save_dir / "labels.jpg"
         plot_labels(store.bboxes, store.cls, self.data["names"], path)
         self.on_plot(path)
