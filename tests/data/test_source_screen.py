@@ -127,6 +127,7 @@ class TestScreen:
                 next(batches)
 
 
+LONG = 5000  # frames, more than are shown before a key comes
 PROGRAM = """
 import logging, os, sys
 import numpy as np
@@ -151,6 +152,7 @@ os.environ["DISPLAY"] = here
 Results(im, "a.jpg", {0: "x"}).show()
 print(show_image("b.jpg", im), flush=True)
 predict("clip.avi")
+predict("long.avi")
 """
 
 
@@ -172,10 +174,11 @@ def window(title, process, seconds=60):
 @pytest.mark.skipif(shutil.which("xdotool") is None, reason="needs xdotool")
 def test_windows(display, tmp_path):
     """One program after the other kind of display; Qt would abort it where none answers, and cannot change it."""
-    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
-    for _ in range(40):
-        writer.write(np.full((120, 160, 3), 90, np.uint8))
-    writer.release()
+    for name, frames in (("clip.avi", 40), ("long.avi", LONG)):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+        for _ in range(frames):
+            writer.write(np.full((120, 160, 3), 90, np.uint8))
+        writer.release()
     paths = os.pathsep.join(p for p in sys.path if p)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(
@@ -189,6 +192,8 @@ def test_windows(display, tmp_path):
             tool("key", "q")
             xvfb.close_window(display, int(window("b.jpg", process)))
             window("clip.avi", process)  # a video goes on by itself
+            tool("mousemove", "--window", window("long.avi", process), "50", "50")
+            tool("key", "q")  # until somebody has seen enough
             said, errors = process.communicate(timeout=60)
         finally:
             process.kill()
@@ -201,7 +206,8 @@ def test_windows(display, tmp_path):
     ]
     assert unset == why.format("the environment variable DISPLAY is not set")
     assert lines[1:8:2] == ["3"] * 4  # nothing else breaks
-    assert lines[8:] == ["-1", "40"]
+    assert lines[8:10] == ["-1", "40"]
+    assert 0 < int(lines[10]) < LONG
     assert not (tmp_path / "runs").exists()
 
 

@@ -117,7 +117,7 @@ class TestCoco:
 class TestSupervision:
     def test_without_the_package_the_error_names_it(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "supervision", None)
-        with pytest.raises(ImportError, match="pip install supervision"):
+        with pytest.raises(ImportError, match=r"yolocore\[supervision\]"):
             tracked().to_supervision()
 
     @pytest.fixture

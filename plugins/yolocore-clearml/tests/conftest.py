@@ -25,6 +25,7 @@ def hermetic(isolated_home: Path) -> Iterator[Path]:
             patch.delenv(f"CLEARML_{name}", raising=False)
         patch.setenv("CLEARML_CONFIG_FILE", str(isolated_home / "none.conf"))
         patch.setenv("CLEARML_CACHE_DIR", str(isolated_home / "cache"))
+        patch.setenv("GIT_DIR", os.devnull)  # a checkout with a large diff would be an artifact of every task
         yield isolated_home
 
 

@@ -19,7 +19,7 @@ from yolocore.engine.benchmark_table import SUCCEEDED, UNSCORED, BenchmarkTable,
 from yolocore.engine.exporter import OPTIONS, Exporter
 from yolocore.engine.loading import open_model
 from yolocore.errors import BenchmarkError, ConfigError, ConfigTypeError, ExportError, YolocoreError, did_you_mean
-from yolocore.hooks import ExportFormat
+from yolocore.export.formats import DOCUMENTED
 from yolocore.hooks.discovery import entry_point_names
 from yolocore.nn.checkpoint import native_payload, write_checkpoint
 from yolocore.utils.ops import Profile
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yolocore.config import Config
     from yolocore.engine.model import Model
     from yolocore.engine.validator import BaseValidator
-    from yolocore.hooks import Callbacks
+    from yolocore.hooks import Callbacks, ExportFormat
     from yolocore.nn.backends import Backend
 
 LOGGER = logging.getLogger(__name__)
@@ -47,15 +47,6 @@ METRICS: Final = {
     "obb": "metrics/mAP50-95(B)",
     "classify": "metrics/accuracy_top5",
 }
-DOCUMENTED: Final = (  # formats that only a plugin can write; its record takes the place of the one here
-    ExportFormat("OpenVINO", "openvino", "_openvino_model", cpu=True, gpu=False),
-    ExportFormat("TensorRT", "engine", ".engine", cpu=False, gpu=True, aliases=("tensorrt", "trt")),
-    ExportFormat("CoreML", "coreml", ".mlpackage", cpu=True, gpu=False),
-    ExportFormat(
-        "TensorFlow SavedModel", "saved_model", "_saved_model", cpu=True, gpu=True, aliases=("tensorflow", "tf")
-    ),
-    ExportFormat("TensorFlow GraphDef", "pb", ".pb", cpu=True, gpu=True),
-)
 
 
 def benchmark(

@@ -33,7 +33,7 @@ def to_supervision(result: Results) -> Any:
     try:
         import supervision  # optional, and heavy
     except ImportError as e:
-        raise ImportError("to_supervision needs the package supervision: pip install supervision") from e
+        raise ImportError("to_supervision needs the package supervision: pip install 'yolocore[supervision]'") from e
     if result.probs is not None:
         probs = result.probs.numpy().data.astype(np.float32)
         return supervision.Classifications(np.arange(len(probs)), probs)

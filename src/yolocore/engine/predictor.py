@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 STAGES = ("preprocess", "inference", "postprocess")
+QUIT_KEYS = frozenset({ord("q"), 27})  # 27: Esc
 
 
 class BasePredictor(Component):
@@ -126,6 +127,7 @@ class BasePredictor(Component):
         self.resources = ExitStack()
         self._save_dir: Path | None = None
         self._can_show = True
+        self._has_quit = False  # the user, by a key in a window
 
     def __call__(self, source: Any = None, model: Any = None, stream: bool = False) -> Any:
         """Return the results as a list, or with ``stream`` a generator that holds one batch at a time.
@@ -159,6 +161,8 @@ class BasePredictor(Component):
                     kept += self.results
                 else:
                     yield from list(self.results)
+                if self._has_quit:
+                    break
             complete = True
         except GeneratorExit:  # a stream that is closed early ends like one that is used up
             complete = True
@@ -401,14 +405,19 @@ class BasePredictor(Component):
         return float(getattr(self.dataset, "fps", 0.0))
 
     def show(self, path: str) -> None:
-        """Show the annotated image in a window, with ``show``; without a display, one error is logged."""
+        """Show the annotated image in a window, with ``show``; without a display, one error is logged.
+
+        A still waits for a key. The keys q and Esc end the call after the current batch.
+        """
         if not (self.args.show and self._can_show) or self.plotted_img is None:
             return
         try:
-            show_image(path, self.plotted_img, wait_ms=1 if self.batch[2] else 0)
+            key = show_image(path, self.plotted_img, wait_ms=1 if self.batch[2] else 0)
         except UnsupportedError as error:
             self._can_show = False
             LOGGER.error("show: %s", error)
+        else:
+            self._has_quit |= key in QUIT_KEYS
 
 
 def private_sources() -> bool:

@@ -45,9 +45,16 @@ CORE_FORMATS = (
         as_trained=True,
     ),
 )
-SYNONYMS = MappingProxyType(  # for formats that plugins bring, whichever plugin it is
-    {"tensorflow": "saved_model", "tf": "saved_model", "tensorrt": "engine", "trt": "engine"}
+DOCUMENTED = (  # formats that only a plugin can write; its record takes the place of the one here
+    ExportFormat("OpenVINO", "openvino", "_openvino_model", cpu=True, gpu=False),
+    ExportFormat("TensorRT", "engine", ".engine", cpu=False, gpu=True, aliases=("tensorrt", "trt")),
+    ExportFormat("CoreML", "coreml", ".mlpackage", cpu=True, gpu=False),
+    ExportFormat(
+        "TensorFlow SavedModel", "saved_model", "_saved_model", cpu=True, gpu=True, aliases=("tensorflow", "tf")
+    ),
+    ExportFormat("TensorFlow GraphDef", "pb", ".pb", cpu=True, gpu=True),
 )
+SYNONYMS = MappingProxyType({alias: known.argument for known in DOCUMENTED for alias in known.aliases})
 COLUMNS = ("Format", "Argument", "Suffix", "CPU", "GPU", "Arguments")
 
 
