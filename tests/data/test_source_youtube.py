@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
@@ -62,10 +63,13 @@ def test_without_its_package_it_says_what_to_install(monkeypatch, tmp_path):
             load_source(source)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # yt-dlp leaves answers to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestResolving:
     @pytest.fixture(autouse=True)
     def package(self):
-        return pytest.importorskip("yt_dlp", reason="needs the package yt-dlp")
+        yield pytest.importorskip("yt_dlp", reason="needs the package yt-dlp")
+        gc.collect()  # here, not in another test
 
     @pytest.fixture(autouse=True)
     def quiet(self, tmp_path, monkeypatch, capfd, caplog):
