@@ -41,7 +41,7 @@ def to_supervision(result: Results) -> Any:
     if scored is None:
         return supervision.Detections.empty()
     cls, conf = scored.cls.astype(int), scored.conf.astype(np.float32)
-    data = {"class_name": np.array([result.names[c] for c in cls.tolist()], dtype=str)}
+    data: dict[str, Any] = {"class_name": np.array([result.names[c] for c in cls.tolist()], dtype=str)}
     if result.keypoints is not None:
         return _supervision_points(supervision, result, cls, data)
     if isinstance(scored, OBB):
