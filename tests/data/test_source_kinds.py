@@ -13,7 +13,7 @@ import torch
 from media_server import MediaServer
 from PIL import Image, features
 
-from yolocore.data.remote import Web
+from yolocore.data.remote import Web, may_be_told
 from yolocore.data.sources import load_source
 from yolocore.errors import ConfigError, DataError, UnsupportedError
 
@@ -250,6 +250,19 @@ class TestAddresses:
         with pytest.raises(ConfigError) as error:
             load_source("rtsp://admin:secret@127.0.0.1/1")
         assert "secret" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("led_to", "told"),
+        [
+            ("https://a.example/b", True),
+            ("https://a.example:8443/", True),
+            ("http://a.example/b", False),
+            ("https://b.example/", False),
+        ],
+    )
+    def test_who_is_told_the_password(self, led_to, told):
+        assert may_be_told(led_to, "https://me:secret@a.example/") is told
+        assert may_be_told("https://a.example/", "http://me:secret@a.example/")
 
 
 def test_a_file_named_like_another_kind_is_a_file(tmp_path, monkeypatch):

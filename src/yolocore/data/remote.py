@@ -88,6 +88,12 @@ def credentials(address: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
+def may_be_told(url: str, address: str) -> bool:
+    """Return whether ``url``, where ``address`` leads, may be given its password: the same host, not without TLS now."""
+    there, given = urlsplit(url), urlsplit(address)
+    return there.hostname == given.hostname and there.scheme.lower() in {given.scheme.lower(), "https"}
+
+
 def check_address(address: str, private: bool) -> None:
     """Refuse an address in a private network, unless ``private``.
 
@@ -129,7 +135,7 @@ def open_address(address: str, web: Web) -> Any:
         check_address(url, web.private and own)
         if urlsplit(url).scheme.lower() not in {"http", "https"}:
             raise ConfigError(f"source={name!r} leads to {without_secrets(url)!r}, which is no web address; refused")
-        headers = {"User-Agent": "yolocore", **(credentials(address) if own else {})}
+        headers = {"User-Agent": "yolocore", **(credentials(address) if may_be_told(url, address) else {})}
         request = urllib.request.Request(USER.sub("", url), headers=headers)  # noqa: S310 (checked above)
         try:
             return opener.open(request, timeout=web.read_seconds)
@@ -227,8 +233,7 @@ def stream_address(address: str, web: Web) -> str:
     with open_address(address, web) as answer:
         url = str(answer.url)
     user = USER.search(address)
-    own = urlsplit(url).hostname == urlsplit(address).hostname
-    return url.replace("://", f"://{user[0]}", 1) if user and own else url
+    return url.replace("://", f"://{user[0]}", 1) if user and may_be_told(url, address) else url
 
 
 def why_closed(address: str, seconds: float) -> str:
