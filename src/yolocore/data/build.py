@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from yolocore.data.augment.format import Formatter
     from yolocore.data.augment.pipeline import Transform
     from yolocore.data.base import BaseDataset
+    from yolocore.data.labels import LabelStore
 
 VAL_PAD = 0.5
 SPLITS = ("train", "val", "test")
@@ -63,17 +64,8 @@ def build_dataset(
         DataError: no usable image or label.
     """
     train = mode == "train"
-    part = _part(args.fraction, split, train=train)
-    share = part if isinstance(part, float) else 1.0
-    store, _ = scan(info, split, task=args.task, strict=args.strict, fraction=share, max_pixels=max_pixels)
-    if isinstance(part, int) and part > 1:
-        store = store.select(range(min(part, len(store))))
-    if args.classes:
-        store = store.keep_classes(args.classes)
-    if args.single_cls:
-        store = store.merge_classes()
     return YOLODataset(
-        store,
+        _usable_labels(info, split, args, max_pixels, train=train),
         imgsz=args.imgsz if imgsz is None else imgsz,
         args=args,
         augment=train,
@@ -90,6 +82,18 @@ def build_dataset(
         strict=args.strict,
         max_pixels=max_pixels,
     )
+
+
+def _usable_labels(info: Mapping[str, Any], split: str, args: Any, max_pixels: int, *, train: bool) -> LabelStore:
+    """Return the labels of a split: of the share of its images and the classes that are asked for."""
+    part = _part(args.fraction, split, train=train)
+    share = part if isinstance(part, float) else 1.0
+    store, _ = scan(info, split, task=args.task, strict=args.strict, fraction=share, max_pixels=max_pixels)
+    if isinstance(part, int) and part > 1:
+        store = store.select(range(min(part, len(store))))
+    if args.classes:
+        store = store.keep_classes(args.classes)
+    return store.merge_classes() if args.single_cls else store
 
 
 def build_classification_dataset(
