@@ -287,6 +287,12 @@ def test_logging_goes_to_stderr_and_is_put_back(facade: type[Facade], capsys: py
     assert logging.getLogger("yolocore").handlers == handlers
 
 
+def test_a_path_in_an_error_stays_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/".join(["folder"] * 15) + "/data.yaml"
+    assert main(["check", f"data={path}"]) == 2
+    assert path in capsys.readouterr().err
+
+
 def test_interactions_are_told_once(facade: type[Facade], capsys: pytest.CaptureFixture[str], here: Path) -> None:
     """The check before the run says nothing; the engine, which merges again, will."""
     assert main(["predict", "best.pt", "source=bus.jpg", "hide_labels", "save_conf"]) == 0

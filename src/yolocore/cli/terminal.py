@@ -101,6 +101,6 @@ def few_lines() -> Iterator[None]:
 def show_error(message: str, advice: str = "") -> None:
     """Print one paragraph on stderr: what is wrong and what to do."""
     console = messages()
-    console.print(Text.assemble(("error: ", "bold red"), message.strip()))
+    console.print(Text.assemble(("error: ", "bold red"), message.strip()), soft_wrap=True)  # paths stay whole
     if advice:
-        console.print(Text(advice, style="dim"))
+        console.print(Text(advice, style="dim"), soft_wrap=True)
