@@ -137,10 +137,11 @@ def test_a_name_cannot_lead_out_of_the_target(tmp_path, name):
     ],
 )
 def test_what_is_no_coco_file(tmp_path, content, message):
-    (tmp_path / "instances.json").write_text(content)
+    folder = write_coco(tmp_path / "json", [OBJECT], "a_good_one_first.json")
+    (folder / "instances.json").write_text(content)
     with pytest.raises(DataError, match=message):
-        convert_coco(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        convert_coco(folder, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [folder]  # nothing is left of the good one either
 
 
 def test_no_json_and_two_kinds_of_rows(tmp_path):

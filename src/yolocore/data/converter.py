@@ -13,7 +13,7 @@ from yolocore.data.convert_dota import convert_dota_to_yolo_obb
 from yolocore.data.convert_masks import convert_segment_masks_to_yolo_seg
 from yolocore.data.report import Finding
 from yolocore.errors import DataError
-from yolocore.utils.files import increment_path
+from yolocore.utils.files import atomic_directory, increment_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,8 @@ def convert_coco(
 
     The labels of ``instances_val2017.json`` go to ``labels/val2017`` below ``save_dir``; beside ``labels`` lies an
     empty directory ``images``. Crowd regions are left out; several polygons of one object are joined into one; run
-    lengths of single objects become their outer contours. An image without annotations gets no file.
+    lengths of single objects become their outer contours. An image without annotations gets no file. Where a source
+    is no COCO JSON, nothing is written at all.
 
     Args:
         labels_dir: directory of ``*.json`` files.
@@ -70,22 +71,31 @@ def convert_coco(
     """
     if use_segments and use_keypoints:
         raise DataError("convert_coco: use_segments and use_keypoints ask for different rows; choose one")
-    files = [load_coco(source, lvis=lvis) for source in list_folder(labels_dir, [".json"], "annotation file")]
+    sources = list_folder(labels_dir, [".json"], "annotation file")
     target = increment_path(Path(save_dir).expanduser())
-    (target / "images").mkdir(parents=True)
     form: Form = "segments" if use_segments else "keypoints" if use_keypoints else "boxes"
     written: list[Written] = []
-    for file in files:
-        folder = target / "labels" / file.path.stem.removeprefix(PREFIX)
-        folder.mkdir(parents=True, exist_ok=True)
-        annotated = [image for image in file.images if image.id in file.annotations]
-        first: dict[PurePosixPath, CocoImage] = {}
-        for image in annotated:
-            first.setdefault(_label_name(image), image)
-        convert = partial(_convert_image, file, folder, first, _classes(file, cls91to80 and not lvis), form)
-        written += convert_files(convert, annotated, f"convert_coco {file.path.name}", progress)
-    findings = [finding for file in files for finding in file.findings]
-    return summarise("convert_coco", target / "labels", written, findings)
+    with atomic_directory(target) as temporary:
+        (temporary / "images").mkdir()
+        for source in sources:  # one at a time: those of COCO take gigabytes of memory
+            written += _convert_file(source, temporary, form, progress, cls91to80=cls91to80, lvis=lvis)
+    return summarise("convert_coco", target / "labels", written)
+
+
+def _convert_file(
+    source: Path, root: Path, form: Form, progress: Progress | None, *, cls91to80: bool, lvis: bool
+) -> list[Written]:
+    """Write the labels of one JSON file below ``root / "labels"``."""
+    file = load_coco(source, lvis=lvis)
+    folder = root / "labels" / file.path.stem.removeprefix(PREFIX)
+    folder.mkdir(parents=True, exist_ok=True)
+    annotated = [image for image in file.images if image.id in file.annotations]
+    first: dict[PurePosixPath, CocoImage] = {}
+    for image in annotated:
+        first.setdefault(_label_name(image), image)
+    convert = partial(_convert_image, file, folder, first, _classes(file, cls91to80 and not lvis), form)
+    written = convert_files(convert, annotated, f"convert_coco {source.name}", progress)
+    return [Written(None, file.findings), *written]
 
 
 def _classes(file: CocoFile, cls91to80: bool) -> dict[int, int]:
@@ -129,7 +139,7 @@ def _convert_image(
         return Written(None, [Finding(place, BAD_RECORD, fault)])
     name = _label_name(image)
     if (other := first[name]) is not image:
-        message = f"{folder / name} is that of image {other.id}, {other.name!r}: their stems are the same"
+        message = f"{folder.name}/{name} is that of image {other.id}, {other.name!r}: their stems are the same"
         return Written(None, [Finding(place, BAD_RECORD, message)])
     found = image_rows(file, image, classes, form)
     target = folder / name
@@ -139,5 +149,7 @@ def _convert_image(
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         written = False
     if not written:
-        return Written(None, [Finding(place, BAD_RECORD, f"{target} is there already, of another image or file")])
+        return Written(
+            None, [Finding(place, BAD_RECORD, f"{folder.name}/{name} is there already, of another image or file")]
+        )
     return Written(len(found.rows), found.findings, found.left_out)
