@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import torch
 
 from yolocore.errors import ConfigError, UnsupportedError
-from yolocore.nn.backends.base import Backend, Output, as_output
-from yolocore.nn.backends.onnx_header import read_header
+from yolocore.nn.backends.base import Output, as_output
+from yolocore.nn.backends.onnx_header import OnnxFileBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 
-class DnnBackend(Backend):
+class DnnBackend(OnnxFileBackend):
     """A network in OpenCV.
 
     One batch is computed at a time, as the network keeps its input: threads that share it wait for each other, while
@@ -44,14 +44,7 @@ class DnnBackend(Backend):
         *,
         half: bool = False,  # noqa: ARG002  (same signature as the other backends)
     ) -> None:
-        self.path = Path(path)
-        header = read_header(self.path)
-        super().__init__(device, header.info)
-        self._outputs = header.outputs
-        batch, _, height, width = header.shape if len(header.shape) == 4 else (None,) * 4
-        self.dynamic = height is None or width is None
-        self.imgsz = header.info.imgsz if height is None or width is None else (height, width)
-        self.fixed_batch = batch
+        super().__init__(path, device)
         self._lock = threading.Lock()
         self.net = self._read()
 
@@ -61,7 +54,7 @@ class DnnBackend(Backend):
         with self._lock:
             try:
                 self.net.setInput(image)
-                arrays = [array.copy() for array in self.net.forward(self._outputs)]  # the net may reuse its own
+                arrays = [array.copy() for array in self.net.forward(self.outputs)]  # the net may reuse its own
             except cv2.error as error:
                 raise self._refused(error) from error
         return as_output(tuple(torch.from_numpy(array).to(self.device) for array in arrays))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from yolocore.errors import CheckpointError, MissingFileError
-from yolocore.nn.backends.base import Backend, Output, as_output, missing_runtime
-from yolocore.nn.backends.metadata import decode
+from yolocore.errors import CheckpointError
+from yolocore.nn.backends.base import Output, as_output, missing_runtime
+from yolocore.nn.backends.onnx_header import OnnxFileBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
-class OnnxBackend(Backend):
+class OnnxBackend(OnnxFileBackend):
     """A network in ONNX Runtime.
 
     Args:
@@ -42,25 +42,16 @@ class OnnxBackend(Backend):
         providers: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
-        path = Path(path)
-        if not path.is_file():
-            raise MissingFileError(f"{path}: no such file")
-        self.session = _session(path, device, providers, threads)
-        info = decode(self.session.get_modelmeta().custom_metadata_map)
-        super().__init__(device, info)
+        super().__init__(path, device)
+        self.session = _session(self.path, device, providers, threads)
         source = self.session.get_inputs()[0]
-        self._input, self._outputs = source.name, [output.name for output in self.session.get_outputs()]
+        self._input = source.name
         self.fp16 = source.type == "tensor(float16)"
-        batch, _, height, width = source.shape
-        fixed = isinstance(height, int) and isinstance(width, int)
-        self.imgsz = (height, width) if fixed else info.imgsz
-        self.dynamic = not fixed
-        self.fixed_batch = batch if isinstance(batch, int) else None
 
     def forward(self, im: torch.Tensor) -> Output:
         """Run the network on (B, C, H, W)."""
         image = im.detach().to("cpu", torch.float16 if self.fp16 else torch.float32).contiguous().numpy()
-        arrays = self.session.run(self._outputs, {self._input: image})
+        arrays = self.session.run(self.outputs, {self._input: image})
         return as_output(tuple(torch.from_numpy(array).to(self.device) for array in arrays))
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolocore.errors import CheckpointError, MissingFileError
+from yolocore.nn.backends.base import Backend
 from yolocore.nn.backends.metadata import ArtefactInfo, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
 Buffer = mmap.mmap | bytes
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # wire types
@@ -41,6 +44,32 @@ class OnnxHeader:
     info: ArtefactInfo
     shape: tuple[int | None, ...]
     outputs: tuple[str, ...]
+
+
+class OnnxFileBackend(Backend):
+    """A network in an ``.onnx`` file, whichever runtime computes it.
+
+    Args:
+        path: The file.
+        device: Where input and output live.
+
+    Attributes:
+        path: The file.
+        outputs: Names of the outputs.
+
+    Raises:
+        MissingFileError: There is no such file.
+        CheckpointError: It is not an ONNX file.
+    """
+
+    def __init__(self, path: str | Path, device: torch.device) -> None:
+        self.path = Path(path)
+        header = read_header(self.path)
+        super().__init__(device, header.info)
+        self.outputs = header.outputs
+        self.fixed_batch, _, height, width = header.shape if len(header.shape) == 4 else (None,) * 4
+        self.dynamic = height is None or width is None
+        self.imgsz = header.info.imgsz if height is None or width is None else (height, width)
 
 
 def read_header(path: str | Path) -> OnnxHeader:
