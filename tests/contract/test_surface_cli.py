@@ -9,20 +9,11 @@ import pytest
 import yaml
 
 from yolocore.cli import main
-from yolocore.config.settings_keys import SETTINGS
 
 pytest_plugins = ["yolocore.testing"]
+pytestmark = pytest.mark.usefixtures("here")
 
 SIZE = ["imgsz= 32", "device = cpu", "workers=0", "plots=False"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
-    for key in SETTINGS:
-        monkeypatch.delenv(f"YOLOCORE_{key.upper()}", raising=False)
-    return tmp_path
 
 
 def words(text: str) -> list[str]:

@@ -12,24 +12,15 @@ import pytest
 import yolocore
 from yolocore import YOLO
 from yolocore.config.settings import get_settings
-from yolocore.config.settings_keys import SETTINGS
 from yolocore.models.yolo.detect import DetectionTrainer
 
 pytest_plugins = ["yolocore.testing"]
+pytestmark = pytest.mark.usefixtures("here")
 
 TEXTS = ("settings_version", "datasets_dir", "weights_dir", "runs_dir", "uuid", "api_key")
 SWITCHES = (
     "sync", "clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb", "vscode_msg",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
-    for key in SETTINGS:
-        monkeypatch.delenv(f"YOLOCORE_{key.upper()}", raising=False)
-    return tmp_path
 
 
 def test_the_17_documented_keys_have_the_documented_types() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from threads import at_once
 
 from yolocore import YOLO
 from yolocore.engine.loading import inference_device
@@ -106,17 +106,7 @@ def test_validation(exported, tiny_dataset):
 def test_eight_threads_share_one_model(exported):
     model, pictures = YOLO(exported), [noise(i, 40 + 8 * (i % 3)) for i in range(8)]
     alone = [rows(model.predict([picture] * 3, dnn=True, **LOW)) for picture in pictures]
-    found = {}
-
-    def work(i):
-        found[i] = rows(model.predict([pictures[i]] * 3, dnn=True, **LOW))
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
+    found = at_once(lambda i: rows(model.predict([pictures[i]] * 3, dnn=True, **LOW)), range(8))
     for i, results in found.items():
         for a, b in zip(results, alone[i], strict=True):
             assert len(a) > 0

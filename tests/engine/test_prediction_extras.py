@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ import torch
 from media_server import MediaServer
 from PIL import Image
 from rtsp_server import RtspServer
+from threads import at_once
 from tiny_network import Tiny
 
 from yolocore import YOLO
@@ -243,18 +243,7 @@ def test_eight_threads_share_one_model(models, task):
         return [x.tolist() for x in (found.data, *more)]
 
     expected = [numbers(image) for image in images]
-    found = {}
-    barrier = threading.Barrier(8)
-
-    def work(i):
-        barrier.wait()
-        found[i] = [numbers(images[i]) for _ in range(3)]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    found = at_once(lambda i: [numbers(images[i]) for _ in range(3)], range(8))
     assert found == {i: [expected[i]] * 3 for i in range(8)}
 
 

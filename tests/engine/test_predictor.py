@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from threads import at_once
 from torch import nn
 
 from yolocore.engine.predictor import BasePredictor
@@ -294,18 +294,12 @@ class TestLoop:
     def test_one_model_serves_several_threads(self, network, tmp_path):
         backend = load_backend(network)
         cells = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
-        found = {}
 
         def work(cell):
             predictor = DetectionPredictor(overrides={"imgsz": 96})
-            found[cell] = [r.boxes.xyxy.tolist() for r in predictor([scene(red=[cell])] * 5, model=backend)]
+            return [r.boxes.xyxy.tolist() for r in predictor([scene(red=[cell])] * 5, model=backend)]
 
-        threads = [threading.Thread(target=work, args=(cell,)) for cell in cells]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        assert found == {(y, x): [[[x * 32, y * 32, x * 32 + 32, y * 32 + 32]]] * 5 for y, x in cells}
+        assert at_once(work, cells) == {(y, x): [[[x * 32, y * 32, x * 32 + 32, y * 32 + 32]]] * 5 for y, x in cells}
 
     def test_no_model(self):
         with pytest.raises(ConfigError, match="pass model="):

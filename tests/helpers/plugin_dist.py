@@ -1,4 +1,4 @@
-"""Builds a plugin distribution as a wheel and installs it into a folder, without a network."""
+"""Plugin distributions in a folder, without a network: built as a wheel and installed, or just written there."""
 
 from __future__ import annotations
 
@@ -89,6 +89,17 @@ def install_plugin(
         PYPROJECT.format(distribution=distribution, version=version, name=name, module=module, attribute=attribute)
     )
     return install_project(project, folder)
+
+
+def unpacked_plugin(folder: Path, name: str, source: str, attribute: str = "Plugin") -> Path:
+    """Write a distribution ``name`` with one module below ``folder``, as an installer would; returns where it lies."""
+    site, module = folder / "site", f"{name}_plugin"
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{module}.py").write_text(source)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[yolocore.callbacks]\n{name} = {module}:{attribute}\n")
+    return site
 
 
 def install_project(project: Path, folder: Path) -> Path:

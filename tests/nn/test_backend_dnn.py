@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from threads import at_once
 
 from yolocore.config import make_config
 from yolocore.engine.exporter import Exporter
@@ -165,17 +165,7 @@ def test_threads_that_share_a_network_get_what_each_would_get_alone(dynamic):
     backend = load_backend(dynamic, dnn=True)
     batches = [images(1 + i % 2, 64 + 32 * (i % 3), 96, seed=i) for i in range(8)]
     alone = [backend(batch) for batch in batches]
-    found: dict[int, list[torch.Tensor]] = {}
-
-    def work(i: int) -> None:
-        found[i] = [backend(batches[i]) for _ in range(5)]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
+    found = at_once(lambda i: [backend(batches[i]) for _ in range(5)], range(8))
     for i, results in found.items():
         for result in results:
             assert torch.equal(result, alone[i])

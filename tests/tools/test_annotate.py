@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from plugin_dist import unpacked_plugin
 
 from yolocore import YOLO
 from yolocore.data.annotator import auto_annotate
@@ -41,13 +42,7 @@ class Plugin:
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed distribution with a segmenter that fills each box."""
-    site = tmp_path / "site"
-    info = site / "boxy-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: boxy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[yolocore.callbacks]\nboxy = boxy_segmenter:Plugin\n")
-    (site / "boxy_segmenter.py").write_text(PLUGIN)
-    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.syspath_prepend(str(unpacked_plugin(tmp_path, "boxy", PLUGIN)))
 
 
 @pytest.fixture

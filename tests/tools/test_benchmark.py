@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from plugin_dist import unpacked_plugin
 
 from yolocore import YOLO
 from yolocore.cli import main
@@ -109,13 +110,7 @@ def no_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed distribution with a format that fails, one that nothing reads, and one for GPUs."""
-    site = tmp_path / "site"
-    info = site / "oddities-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: oddities\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[yolocore.callbacks]\noddities = benchmark_oddities:Plugin\n")
-    (site / "benchmark_oddities.py").write_text(PLUGIN)
-    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.syspath_prepend(str(unpacked_plugin(tmp_path, "oddities", PLUGIN)))
 
 
 def rows_of(table: Any) -> dict[str, dict[str, Any]]:

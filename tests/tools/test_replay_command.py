@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from plugin_dist import unpacked_plugin
 
 from yolocore.cli.program import run
 
@@ -36,13 +37,7 @@ class Acme:
 @pytest.fixture(autouse=True)
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed plugin ``acme``."""
-    site = tmp_path / "site"
-    info = site / "acme-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "acme_plugin.py").write_text(ACME)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[yolocore.callbacks]\nacme = acme_plugin:Acme\n")
-    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.syspath_prepend(str(unpacked_plugin(tmp_path, "acme", ACME, "Acme")))
     monkeypatch.setenv("COLUMNS", "400")
 
 
