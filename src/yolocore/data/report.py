@@ -76,7 +76,8 @@ class ScanReport:
 
     def leave_out(self, counts: Mapping[str, int]) -> None:
         """Add to the objects left out on purpose."""
-        self.left_out = dict(Counter(self.left_out) + Counter(counts))
+        for reason, count in counts.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
 
     def summary(self) -> str:
         """Return one line, e.g. ``train: 205 images, 3 backgrounds, 2 skipped, 4886 objects``."""
