@@ -256,7 +256,7 @@ def test_weights_are_not_read(exported, monkeypatch):
     """The header of a file is as quick with large weights as without: only a few bytes of it are looked at."""
     import mmap
 
-    from yolocore.nn.backends import onnx_header
+    from yolocore.nn.backends import onnx_file
 
     read = 0
 
@@ -267,7 +267,7 @@ def test_weights_are_not_read(exported, monkeypatch):
             read += len(part) if isinstance(part, bytes) else 1
             return part
 
-    monkeypatch.setattr(onnx_header.mmap, "mmap", Counting)
+    monkeypatch.setattr(onnx_file.mmap, "mmap", Counting)
     path = exported("detect")
     read_header(path)
     assert 1000 < read < path.stat().st_size / 50

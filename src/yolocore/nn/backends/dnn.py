@@ -10,7 +10,7 @@ import torch
 
 from yolocore.errors import ConfigError, UnsupportedError
 from yolocore.nn.backends.base import Output, as_output
-from yolocore.nn.backends.onnx_header import OnnxFileBackend
+from yolocore.nn.backends.onnx_file import OnnxFileBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

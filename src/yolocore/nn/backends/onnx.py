@@ -8,7 +8,7 @@ import torch
 
 from yolocore.errors import CheckpointError
 from yolocore.nn.backends.base import Output, as_output, missing_runtime
-from yolocore.nn.backends.onnx_header import OnnxFileBackend
+from yolocore.nn.backends.onnx_file import OnnxFileBackend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

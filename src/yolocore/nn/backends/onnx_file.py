@@ -1,4 +1,4 @@
-"""What an ``.onnx`` file says about itself, read without a runtime.
+"""What an ``.onnx`` file says about itself, read without a runtime, and what all its runtimes share.
 
 An ONNX file is one protocol buffer, a ``ModelProto``: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto names the
 fields, https://protobuf.dev/programming-guides/encoding the bytes. Only the few fields below are looked at; the weights
