@@ -6,13 +6,16 @@ import logging
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tensorboard_kit import read, recipe, results, scalars
 
 from yolocore import YOLO
 from yolocore.testing import plugin_report, weights_digest
+from yolocore_tensorboard.plugin import TensorBoard
 
 
 class BreakOffError(Exception):
@@ -70,6 +73,19 @@ def test_a_directory_that_is_used_again_shows_the_new_run_only(trained, tmp_path
     trained(tmp_path, plots=False)
     trainer = trained(tmp_path, plots=False, exist_ok=True, seed=1)
     expect_as_in_csv(trainer.save_dir)
+
+
+def test_a_run_resumed_within_a_second_is_read_last(tmp_path):
+    plugin = TensorBoard()
+    trainer = SimpleNamespace(resume=True, start_epoch=1, save_dir=tmp_path)
+    earlier = [tmp_path / f"events.out.tfevents.{int(time.time()):010d}.~host.{number}.0" for number in (1, 2**22)]
+    for file in earlier:
+        file.touch()
+    plugin.on_pretrain_routine_end(trainer)
+    plugin.teardown()
+    files = event_files(tmp_path)
+    assert files[:-1] == earlier
+    assert len(files) == 3
 
 
 def test_two_trainings_in_one_process_make_two_records(trained, tmp_path):

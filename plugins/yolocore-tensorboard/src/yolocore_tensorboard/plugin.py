@@ -115,6 +115,7 @@ class TensorBoard:
         """Open an event file; steps from ``first`` on in older files of the directory no longer count."""
         from torch.utils.tensorboard import SummaryWriter  # takes seconds, and only a recorded training needs it
 
+        wait_for_a_later_name(trainer.save_dir)
         self._writer = SummaryWriter(str(trainer.save_dir), purge_step=first)
         LOGGER.info("tensorboard: look at it with: tensorboard --logdir %s", trainer.save_dir)
 
@@ -148,6 +149,17 @@ class TensorBoard:
 def _add_scalars(writer: Any, scalars: Mapping[str, float], trainer: Any) -> None:
     for key, value in scalars.items():
         writer.add_scalar(key, value, step(trainer), when(trainer))
+
+
+def wait_for_a_later_name(folder: Path) -> None:
+    """Let the second pass in which the newest event file of a folder was opened, at most one second.
+
+    TensorBoard reads event files in the order of their names, which begin with the second they were opened in and go
+    on with the process. A run resumed within that second would be read first, and the older file would purge it.
+    """
+    now = time.time()
+    if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
+        time.sleep(int(now) + 1 - now)
 
 
 def when(trainer: Any) -> float:
