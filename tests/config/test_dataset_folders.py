@@ -73,6 +73,9 @@ def test_without_splits_it_is_divided_in_memory_always_alike(tmp_path, caplog):
     assert (len(first["train"]), len(first["val"])) == (16, 4)
     assert not set(first["train"]) & set(first["val"])
     assert "divided 80/20" in caplog.text
+    for name in (".DS_Store", "notes.txt", "jpg"):
+        (root / "cat" / name).touch()
+    assert load(root) == first
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither split directories"):
         load(tmp_path / "empty")

@@ -136,7 +136,7 @@ def test_polygons_are_stacked() -> None:
 
 def test_formats_are_lower_case_words_without_a_dot() -> None:
     for formats, count in ((IMG_FORMATS, 10), (VID_FORMATS, 12)):
-        assert isinstance(formats, set | frozenset)
+        assert isinstance(formats, set)
         assert len(formats) >= count
         assert all(f == f.lower() and "." not in f for f in formats)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import signal
+import subprocess
+import sys
 import tracemalloc
 
 import cv2
@@ -347,6 +350,99 @@ def test_real_dota(shared_dir, tmp_path):
     h, w = cv2.imread(str(source / "images" / "P1888.png")).shape[:2]
     np.testing.assert_allclose(table[:, 1:] * np.tile((w, h), 4), given, atol=0.01)
     assert table[:3, 0].tolist() == [10, 10, 9]
+
+
+def masks_of(folder, count=3):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), np.pad(np.ones((20, 20), np.uint8), 5))
+    return folder
+
+
+def convert(what, root, progress=None):
+    """Run a converter on three files below ``root``, into ``root / "out"``."""
+    if what == "masks":
+        return convert_segment_masks_to_yolo_seg(root / "in", root / "out", 1, progress=progress)
+    if what == "coco":
+        return convert_coco(root / "in", root / "out", progress=progress)
+    if what == "dota":
+        return convert_dota_to_yolo_obb(root / "in", root / "in", root / "out", progress=progress)
+    return yolo_bbox2segment(
+        root / "in", root / "out", lambda im, boxes: np.ones((len(boxes), *im.shape[:2])), progress=progress
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "there"),
+    [("coco", False), *((what, there) for what in ("masks", "dota", "boxes") for there in (False, True))],
+)
+def test_what_is_interrupted_leaves_nothing_and_can_be_run_again(tmp_path, what, there):
+    source = masks_of(tmp_path / "in")
+    if what == "coco":
+        write_coco(source, [OBJECT])
+    for number in range(3):
+        row = "10 10 20 10 20 20 10 20 plane 0" if what == "dota" else "0 .5 .5 .5 .5"
+        (source / f"{number}.txt").write_text(row + "\n")
+    if there:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine.txt").write_text("stays")
+    before = sorted(tmp_path.rglob("*"))
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(what, tmp_path, interrupt)
+    assert sorted(tmp_path.rglob("*")) == before
+    result = convert(what, tmp_path)
+    assert result.objects == (1 if what == "coco" else 3)
+    expected = {"mine.txt"} if there else set()
+    names = {"labels", "images"} if what == "coco" else {f"{n}.txt" for n in range(3)}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names | expected
+    assert (tmp_path / "out").stat().st_mode == source.stat().st_mode
+
+
+def test_a_killed_conversion_leaves_no_label_file(tmp_path):
+    masks_of(tmp_path / "in")
+    code = (
+        "import os, signal, sys\n"
+        "from yolocore.data.converter import convert_segment_masks_to_yolo_seg as convert\n"
+        "convert('in', 'out', 1, progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    assert convert("masks", tmp_path).files == 3
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+def test_of_two_conversions_into_one_place_the_second_is_told(tmp_path, there):
+    masks_of(tmp_path / "in")
+    if there:
+        (tmp_path / "out").mkdir()
+
+    def overtake(done, total):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "1.txt").write_text("first")
+
+    with pytest.raises(DataError, match="out.* is not replaced|nothing is replaced"):
+        convert("masks", tmp_path, overtake)
+    assert [p.read_text() for p in (tmp_path / "out").iterdir()] == ["first"]
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}
+
+
+def test_masks_of_more_classes_than_a_byte_can_number(tmp_path):
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.pad(np.full((10, 10), 300, np.uint16), 5))
+    convert_segment_masks_to_yolo_seg(tmp_path / "masks", tmp_path / "out", 300)
+    assert rows(tmp_path, "out/a.txt") == ["299 0.25 0.25 0.25 0.7 0.7 0.7 0.7 0.25"]
+
+
+def test_a_row_of_dota_that_cannot_be_read_is_no_difficult_object(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((50, 100, 3), np.uint8))
+    (tmp_path / "a.txt").write_text("10 10 20 10 20 20 10 20 large vehicle 0\n10 10 20 10 20 20 10 20 plane 2\n")
+    result = convert_dota_to_yolo_obb(tmp_path, tmp_path, tmp_path / "out", keep_difficult=False)
+    assert [line.split(": ")[0] for line in result.findings] == [f"{tmp_path / 'a.txt'}:1"]
+    assert (result.objects, result.left_out) == (0, {"difficult object": 1})
 
 
 def test_dota_faults(tmp_path):

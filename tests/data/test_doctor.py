@@ -262,6 +262,35 @@ def test_a_copy_of_a_set_that_validates_on_its_training_images_keeps_both(tmp_pa
     assert [record["splits"][split]["images"] for split in ("train", "val")] == [4, 4]
 
 
+def test_of_a_file_twice_in_a_split_the_one_with_labels_stays_in_the_copy(tmp_path, capsys):
+    make_shapes(tmp_path / "set", 5, 3, imgsz=64)
+    images, labels = (tmp_path / "set" / folder / "train" for folder in ("images", "labels"))
+    val = tmp_path / "set" / "images" / "val" / "0000.jpg"
+    for number in (1, 2):
+        shutil.copy(images / "0000.jpg", images / f"000{number}.jpg")
+    (labels / "0000.txt").unlink()
+    (labels / "0001.txt").write_text("0 .5 .5 .5 .5\n1 .2 .2 .1 .1\n")
+    (labels / "0002.txt").write_text("0 .5 .5 .5 .5\n")
+    for number in (3, 4):  # twice here, and in val: none stays
+        shutil.copy(val, images / f"000{number}.jpg")
+    assert main(["check", f"data={tmp_path / 'set' / 'data.yaml'}", "--fix", str(tmp_path / "copy")]) == 0
+    assert [file.name for file in (tmp_path / "copy" / "images" / "train").iterdir()] == ["0001.jpg"]
+    capsys.readouterr()
+    assert main(["check", f"data={tmp_path / 'copy' / 'data.yaml'}", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["splits"]["train"]["objects"], record["duplicates"]) == (2, [])
+
+
+def test_a_copy_keeps_images_of_two_splits_rather_than_a_split_without_objects(tmp_path):
+    make_shapes(tmp_path / "set", 3, 2, imgsz=64)
+    root = tmp_path / "set"
+    shutil.copy(root / "images" / "val" / "0000.jpg", root / "images" / "train" / "0000.jpg")
+    for number in (1, 2):
+        (root / "labels" / "train" / f"000{number}.txt").write_text("")
+    assert main(["check", f"data={root / 'data.yaml'}", "--fix", str(tmp_path / "copy")]) == 0
+    assert main(["check", f"data={tmp_path / 'copy' / 'data.yaml'}"]) == 0
+
+
 def test_one_split_for_validation_and_test_is_no_leak(tmp_path, capsys):
     make_shapes(tmp_path, 4, 2, imgsz=64)
     file = tmp_path / "data.yaml"
@@ -270,7 +299,7 @@ def test_one_split_for_validation_and_test_is_no_leak(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["duplicates"] == []
 
 
-@pytest.mark.parametrize("folder", ["images/train/new", "other/../images/val/new"])
+@pytest.mark.parametrize("folder", ["images/train/new", "other/../images/val/new", "labels/train/new"])
 def test_a_copy_never_lies_among_the_images_of_a_set_whose_split_is_a_list(tmp_path, folder):
     make_shapes(tmp_path, 2, 2, imgsz=64)
     (tmp_path / "other").mkdir()
@@ -342,6 +371,108 @@ def test_the_command_shows_examples_of_every_kind_and_survives_every_file_name(t
     assert kinds == {"class out of range", "coordinate not finite", "zero width or height"}
     assert [remark["place"] for remark in record["remarks"]] == [f"{labels / '0025.txt'}:2"]
     assert record["counts"]["box past the edge (clipped when used)"] == 1
+
+
+def test_the_command_tells_what_is_odd_about_the_description(tmp_path, capsys):
+    make_shapes(tmp_path, 3, 2, imgsz=64)
+    file = tmp_path / "data.yaml"
+    file.write_text("train: images/train\nval: images/val\ntest: images/tset\nnames: [a, b, a, c]\nnmaes: x\n")
+    assert main(["check", f"data={file}", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [warning.partition(": ")[0] for warning in record["warnings"]] == [f"{file}:{n}" for n in (5, 4, 3)]
+    assert main(["check", f"data={file}"]) == 0
+    shown = capsys.readouterr()
+    for text in ("'nmaes' is ignored. Did you mean 'names'", "given twice: 'a' (0, 2)", "test does not exist: "):
+        assert any(line.startswith("warning: ") and text in line for line in shown.out.splitlines()), text
+    assert shown.err == ""
+
+
+def test_a_test_split_without_labels_is_told_and_the_others_are_examined(tmp_path, capsys):
+    make_shapes(tmp_path, 3, 2, imgsz=64)
+    (tmp_path / "images" / "val").joinpath("0001.jpg").write_bytes(b"")
+    shutil.copytree(tmp_path / "images" / "train", tmp_path / "images" / "test")
+    file = tmp_path / "data.yaml"
+    file.write_text("train: images/train\nval: images/val\ntest: images/test\nnc: 4\n")
+    assert main(["check", f"data={file}", "--json", "--fix", str(tmp_path / "copy")]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert (record["usable"], record["faults"], list(record["splits"])) == (True, 2, ["train", "val"])
+    assert record["unusable_splits"]["test"].startswith("test: no usable label for 3 images")
+    assert main(["check", f"data={tmp_path / 'copy' / 'data.yaml'}"]) == 0
+    assert "test" not in load_dataset(tmp_path / "copy" / "data.yaml", task="detect")
+    capsys.readouterr()
+    assert main(["check", f"data={file}"]) == 1
+    assert "warning: test: no usable label for 3 images" in capsys.readouterr().out
+    assert main(["check", f"data={file}", "strict=True"]) == 2
+
+
+def test_images_listed_again_are_counted_and_lie_once_in_the_copy(tmp_path, capsys):
+    make_shapes(tmp_path / "set", 4, 2, imgsz=64)
+    file = tmp_path / "set" / "data.yaml"
+    (tmp_path / "set" / "more.txt").write_text("images\\train\\0001.jpg\r\n./images/train/0001.jpg\r\n")
+    file.write_text("train: [images/train, more.txt]\nval: images/val\nnc: 4\n")
+    assert main(["check", f"data={file}", "--fix", str(tmp_path / "copy")]) == 0
+    text = "suggestion: 2 entries name an image that train holds already: it counts more than once"
+    assert text in capsys.readouterr().out
+    assert main(["check", f"data={tmp_path / 'copy' / 'data.yaml'}", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["splits"]["train"]["statistics"]
+    assert (figures["images"], figures["repeated"]) == (4, 0)
+
+
+def test_the_dataset_may_be_named_by_itself_beside_other_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_shapes(tmp_path / "seg", 2, 2, task="segment", imgsz=64)
+    make_shapes(tmp_path / "cls", 8, 8, task="classify", imgsz=64)
+    (tmp_path / "cls" / "data.yaml").unlink()
+    (tmp_path / "segment").mkdir()
+    for words in (
+        ["segment", "seg/data.yaml"],
+        ["seg/data.yaml", "strict=True", "task=segment"],
+        ["cls", "strict=True"],
+    ):
+        assert main(["check", *words, "--json"]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert (record["data"], record["task"]) == (
+            ("cls", "classify") if "cls" in words else ("seg/data.yaml", "segment")
+        )
+    assert main(["check", "data", "=", "seg/data.yaml", "segment"]) == 0
+    assert main(["check", "strict=True"]) == 2
+    assert "check needs a dataset" in capsys.readouterr().err
+
+
+def test_a_copy_that_cannot_be_made_is_told_beside_what_was_found(tmp_path, capsys):
+    make_shapes(tmp_path, 3, 2, imgsz=64)
+    (tmp_path / "labels" / "train" / "0000.txt").write_text("0 .5 .5 .2 .2\n9 .5 .5 .2 .2\n")
+    folder = tmp_path / "images" / "val" / "copy"
+    assert main(["check", f"data={tmp_path / 'data.yaml'}", "--json", "--fix", str(folder)]) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert (record["usable"], record["faults"], "corrected" in record) == (True, 1, False)
+    assert "never corrected in place" in record["error"]
+
+
+def test_what_is_no_image_in_folders_of_classes_is_passed_over(tmp_path, capsys):
+    make_shapes(tmp_path / "drawn", 12, 1, task="classify", imgsz=64)
+    root = (tmp_path / "drawn" / "train").rename(tmp_path / "set")  # no splits: divided in memory
+    (root / "circle" / ".DS_Store").write_bytes(b"\0")
+    (root / "circle" / "notes.txt").write_text("../square/0001.jpg\n")
+    assert main(["check", f"data={root}", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert sum(record["splits"][split]["images"] for split in ("train", "val")) == 12
+    assert "divided 80/20" in record["warnings"][0]
+
+
+def test_a_copy_into_a_folder_that_somebody_else_fills_is_an_error(tmp_path):
+    make_shapes(tmp_path / "set", 2, 2, imgsz=64)
+    info, stores, reports = load(tmp_path / "set" / "data.yaml", "detect", "train", "val")
+
+    class Filling(dict):
+        def items(self):
+            (tmp_path / "copy").mkdir()
+            (tmp_path / "copy" / "theirs").touch()
+            return super().items()
+
+    with pytest.raises(DataError, match="copy: cannot be made"):
+        write_corrected(tmp_path / "copy", info, "detect", Filling(stores), reports)
+    assert [p.name for p in (tmp_path / "copy").iterdir()] == ["theirs"]
 
 
 def test_of_very_many_classes_those_with_objects_are_shown(tmp_path, capsys):

@@ -229,6 +229,22 @@ def test_what_cannot_be_read_as_coco(coco):
         read(root, "val: annotations/x.json\n")
 
 
+def test_ids_of_the_wrong_type_are_told_as_such(coco):
+    root = coco([BOX, BOX | {"image_id": "1"}, BOX | {"image_id": "none"}])
+    file = root / "annotations" / "instances_val.json"
+    text = f"val: annotations/instances_val.json\n{NAMES}"
+    lines = read(root, text)[2].lines
+    assert [line.partition("usable image")[2] for line in lines] == ["; 1 is: write both alike", ""]
+    document = json.loads(file.read_text())
+    for categories, message in (
+        ([{"id": "1", "name": "cat"}], r"no category that can be used; .*\n  .*category number 1: expected an integer"),
+        ([], "no category that can be used; 'categories' is a list of integer id and name"),
+    ):
+        file.write_text(json.dumps(document | {"categories": categories}))
+        with pytest.raises(DataError, match=message):
+            read(root, text)
+
+
 def assert_same_training(folder: Path, task: str, first: Path, second: Path) -> None:
     """Train a tiny network for an epoch on both descriptions and compare what they log."""
     results = []

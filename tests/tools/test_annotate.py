@@ -98,3 +98,19 @@ def test_images_without_detections_get_no_file(plugin, images: Path) -> None:
     assert not result.folder.exists()
     with pytest.raises(MissingFileError, match="there is no such folder"):
         auto_annotate(images / "none", "missing.pt", "box_b.pt")
+
+
+def test_what_is_interrupted_leaves_nothing(plugin, images: Path) -> None:
+    calls = []
+
+    def segment(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        calls.append(len(boxes))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return np.ones((len(boxes), *image.shape[:2]), bool)
+
+    before = sorted(images.parent.rglob("*"))
+    with pytest.raises(KeyboardInterrupt):
+        auto_annotate(images, tiny_model("detect"), segment, conf=1e-4, imgsz=64, max_det=5, device="cpu")
+    assert len(calls) == 2
+    assert sorted(images.parent.rglob("*")) == before

@@ -30,6 +30,8 @@ def show(found: Diagnosis, data: str) -> None:
     """Print a diagnosis: the splits, faults, classes, boxes, images that occur twice, and suggestions."""
     console = output()
     console.print(Text.assemble((plain(data), "bold"), f"  task {found.task}"), soft_wrap=True)
+    for warning in (*found.warnings, *found.unusable.values()):
+        console.print(Text.assemble(("warning: ", "yellow"), plain(warning)), soft_wrap=True)
     _show_splits(found.reports, found.task)
     for report in found.reports:
         _show_findings(report)

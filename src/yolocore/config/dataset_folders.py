@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolocore.config.dataset_info import SPLITS, YAML_SUFFIXES, DatasetInfo
+from yolocore.config.dataset_info import IMAGE_SUFFIXES, SPLITS, YAML_SUFFIXES, DatasetInfo
 from yolocore.errors import DataError, MissingFileError, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,19 +88,23 @@ def _classes(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix[1:].lower() in IMAGE_SUFFIXES
+
+
 def _divide(root: Path) -> DatasetInfo:
     classes = _classes(root)
     if not classes:
         raise DataError(f"{root}: neither split directories (train, val) nor class directories were found")
     parts: dict[str, list[str]] = {"train": [], "val": []}
     for name in classes:
-        files = sorted(str(path) for path in (root / name).rglob("*") if path.is_file())
+        files = sorted(str(path) for path in (root / name).rglob("*") if path.is_file() and _is_image(path))
         random.Random(f"yolocore {name}").shuffle(files)
         border = round(len(files) * AUTOMATIC_SHARE)
         parts["train"] += files[:border]
         parts["val"] += files[border:]
     logger.warning(
-        "%s: no split directories; divided 80/20 in memory into %d training and %d validation files",
+        "%s: no split directories; divided 80/20 in memory into %d training and %d validation images",
         root,
         len(parts["train"]),
         len(parts["val"]),

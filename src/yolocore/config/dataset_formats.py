@@ -89,9 +89,10 @@ def names_of_json(document: YamlDocument, found: Mapping[str, Sequence[str]]) ->
         records = json.loads(file.read_bytes())["categories"]
         by_id = {int(record["id"]): str(record["name"]) for record in records}
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{file}: no class names can be read from 'categories': {error!r}; add names:") from error
+        text = f"{file}: no class names can be read from 'categories', a list of integer id and name: {error!r}"
+        raise DataError(text) from error
     if not by_id:
-        raise DataError(f"{file}: 'categories' is empty; add names: to {document.path}")
+        raise DataError(f"{file}: 'categories' is empty; expected a list of integer id and name")
     names = dict(enumerate(dict.fromkeys(name for _, name in sorted(by_id.items()))))
     nc = document.values.get("nc")
     if nc is not None and nc != len(names):

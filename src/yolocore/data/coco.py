@@ -31,6 +31,7 @@ UNUSED_IDS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91})
 COCO_IDS = tuple(i for i in range(1, 92) if i not in UNUSED_IDS)  # of the 80 classes, in their order
 BAD_RECORD = "record cannot be read"
 CROWD = "crowd region"
+DIGITS = 20  # of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,18 @@ def _group(file: CocoFile, records: Sequence[Any], known: set[int | str]) -> Non
         if not isinstance(record, dict) or not isinstance(image, (int, str)):
             file.note(f"annotation number {index + 1}", BAD_RECORD, "has no 'image_id' that is an integer or a text")
         elif image not in known:
-            what = f"image_id {image!r} is not the id of a usable image"
+            what = f"image_id {image!r} is not the id of a usable image{_other_type(image, known)}"
             file.note(f"annotation {record.get('id', index + 1)}", BAD_RECORD, what)
         else:
             file.annotations.setdefault(image, []).append(record)
+
+
+def _other_type(image: int | str, known: set[int | str]) -> str:
+    """Return a hint where the id is there as a text instead of an integer, or the other way round."""
+    other: int | str = str(image)
+    if isinstance(image, str):
+        other = int(image) if image.isascii() and image.isdecimal() and len(image) < DIGITS else image
+    return f"; {other!r} is: write both alike" if other in known else ""
 
 
 @dataclass(slots=True)

@@ -102,12 +102,13 @@ class CocoReader:
         """Return the class index by category id."""
         classes = {id_: self._index[name] for id_, name in file.categories.items() if name in self._index}
         if not classes:
-            theirs = ", ".join(list(file.categories.values())[:5]) or "none"
+            theirs = ", ".join(list(file.categories.values())[:5])
             ours = ", ".join(list(self._index)[:5])
-            raise DataError(
-                f"{file.path}: none of its categories ({theirs}) is a class of the description ({ours}); "
-                "write names as the file does, or leave them out"
-            )
+            text = f"{file.path}: none of its categories ({theirs}) is a class of the description ({ours}); "
+            if not theirs:
+                text, faults = f"{file.path}: no category that can be used", [f.line for f in file.findings[:3]]
+                raise DataError("\n  ".join([f"{text}; 'categories' is a list of integer id and name", *faults]))
+            raise DataError(f"{text}write names as the file does, or leave them out")
         return classes
 
 

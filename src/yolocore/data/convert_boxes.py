@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolocore.config.settings import get_settings
-from yolocore.data.conversion import Conversion, Written, convert_files, refuse_existing, summarise, write_rows
+from yolocore.data.conversion import (
+    Conversion,
+    Written,
+    convert_files,
+    new_files,
+    refuse_existing,
+    summarise,
+    write_rows,
+)
 from yolocore.data.images import ImageFault, read_image
 from yolocore.data.listing import label_paths, walk_images
 from yolocore.data.readers import read_label_file
@@ -65,14 +73,16 @@ def yolo_bbox2segment(
         where = f"; the label of {images[0]} would be {label_paths(images[:1])[0]}" if images else ""
         raise MissingFileError(f"{root}: holds no image with a label file{where}")
     folder = root.parent / FOLDER if save_dir is None else Path(save_dir).expanduser()
-    jobs = [(image, label, (folder / Path(image).relative_to(root)).with_suffix(".txt")) for image, label in pairs]
-    refuse_existing(target for _, _, target in jobs)
-    written = convert_files(partial(_convert, segmenter), jobs, "yolo_bbox2segment", progress)
+    jobs = [(image, label, Path(image).relative_to(root).with_suffix(".txt")) for image, label in pairs]
+    refuse_existing(folder / name for _, _, name in jobs)
+    with new_files(folder) as temporary:
+        written = convert_files(partial(_convert, segmenter, temporary), jobs, "yolo_bbox2segment", progress)
     return summarise("yolo_bbox2segment", folder, written)
 
 
-def _convert(segmenter: Segmenter, job: tuple[str, str, Path]) -> Written:
-    image, label, target = job
+def _convert(segmenter: Segmenter, folder: Path, job: tuple[str, str, Path]) -> Written:
+    image, label, name = job
+    target = folder / name
     try:
         values, columns, faults = diagnose(read_label_file(label) or b"", ROWS)
         boxes = bool(columns) and set(columns) == {BOX_COLUMNS}

@@ -13,6 +13,7 @@ from yolocore.data.conversion import (
     Written,
     convert_files,
     list_folder,
+    new_files,
     refuse_existing,
     summarise,
     write_rows,
@@ -72,10 +73,10 @@ def convert_dota_to_yolo_obb(
         raise DataError("names is empty; expected the classes in the order of their indices")
     folder = Path(save_dir).expanduser()
     refuse_existing([folder / label.name for label in labels])
-    folder.mkdir(parents=True, exist_ok=True)
     index = {_key(name): number for number, name in enumerate(names)}
-    convert = partial(_convert, folder, images, index, keep_difficult)
-    written = convert_files(convert, labels, "convert_dota_to_yolo_obb", progress)
+    with new_files(folder) as temporary:
+        convert = partial(_convert, temporary, images, index, keep_difficult)
+        written = convert_files(convert, labels, "convert_dota_to_yolo_obb", progress)
     return summarise("convert_dota_to_yolo_obb", folder, written)
 
 
@@ -100,12 +101,12 @@ def _convert(
         words = line.split()
         if not words or (len(words) <= 2 and ":" in words[0]):
             continue
-        if not keep_difficult and words[9:10] not in ([], ["0"]):
-            difficult += 1
-            continue
         wrong = _fault(words, index)
         if wrong is not None:
             findings.append(Finding(f"{label}:{number}", *wrong))
+            continue
+        if not keep_difficult and words[9:] not in ([], ["0"]):
+            difficult += 1
             continue
         corners = [float(word) / (h if i % 2 else w) for i, word in enumerate(words[:COORDINATES])]
         if not all(ROWS.low <= value <= ROWS.high for value in corners):

@@ -18,6 +18,7 @@ from yolocore.data.conversion import (
     Written,
     convert_files,
     list_folder,
+    new_files,
     refuse_existing,
     summarise,
     write_rows,
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg")
 FULL = 255  # foreground of a binary mask
+MOST = 65535  # classes; a value has 16 bits at most
 DECIMALS = 6
 VALUE = "pixel value"
 COLOURED = "not a mask of class numbers"
@@ -58,14 +60,14 @@ def convert_segment_masks_to_yolo_seg(
         MissingFileError: ``masks_dir`` holds no mask.
         DataError: ``classes`` is out of range, or a label file exists already; nothing is written then.
     """
-    if not 1 <= classes <= FULL:
-        raise DataError(f"classes is {classes}; expected 1 ... {FULL}")
+    if not 1 <= classes <= MOST:
+        raise DataError(f"classes is {classes}; expected 1 ... {MOST}")
     masks = list_folder(masks_dir, SUFFIXES, "mask")
     folder = Path(output_dir).expanduser()
     refuse_existing([folder / f"{mask.stem}.txt" for mask in masks])
-    folder.mkdir(parents=True, exist_ok=True)
     what = "convert_segment_masks_to_yolo_seg"
-    written = convert_files(partial(_convert, folder, classes), masks, what, progress)
+    with new_files(folder) as temporary:
+        written = convert_files(partial(_convert, temporary, classes), masks, what, progress)
     for unknown in sorted({reason for item in written for reason in item.left_out}):
         logger.warning("%s: %s is no class in 1 ... %d; its pixels are left out", masks_dir, unknown, classes)
     return summarise(what, folder, written)

@@ -12,12 +12,11 @@ import numpy as np
 import yaml
 
 from yolocore.config.settings import get_settings
-from yolocore.data.conversion import write_rows
+from yolocore.data.conversion import new_files, write_rows
 from yolocore.data.images import read_image
 from yolocore.data.listing import label_paths
 from yolocore.data.verify import DAMAGED
 from yolocore.errors import DataError
-from yolocore.utils.files import atomic_directory, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -43,13 +42,13 @@ def write_corrected(
     are encoded anew. Images lie in ``images/<split>``, labels in ``labels/<split>``.
 
     Args:
-        folder: Where to write; must not exist, or be empty, and lie outside the dataset's splits.
+        folder: Where to write; must not exist, or be empty, and lie outside the dataset's images and labels.
         info: The checked description.
         task: What the labels are for.
         stores: The usable labels by split.
         reports: What the scans found.
         drop: Splits and images to leave out, such as those that are in another split as well; a split that would
-            lose all its images keeps them.
+            lose all its objects keeps them.
 
     Raises:
         DataError: the folder is not empty, or lies in the dataset.
@@ -59,12 +58,14 @@ def write_corrected(
         if target.is_relative_to(place):
             raise DataError(f"{target}: lies in {place}; a dataset is never corrected in place")
     damaged = {remark.place for report in reports for remark in report.remarks if remark.reason == DAMAGED}
-    with atomic_directory(target) as temporary:
+    with new_files(target) as temporary:
         for split, store in stores.items():
-            kept = [image for image in store.im_files if (split, image) not in drop] or store.im_files
-            _write_split(temporary, split, _names(kept), store, info, task, damaged)
+            kept = [image for image in store.im_files if (split, image) not in drop]
+            labelled = {store.im_files[index] for index in np.flatnonzero(store.counts)}
+            names = _names(kept if labelled.intersection(kept) else store.im_files)
+            _write_split(temporary, split, names, store, info, task, damaged)
         if task != "classify":
-            write_atomic(temporary / YAML_NAME, _description(info, stores))
+            (temporary / YAML_NAME).write_text(_description(info, stores), encoding="utf-8")
     return target if task == "classify" else target / YAML_NAME
 
 
@@ -86,7 +87,8 @@ def check_free(folder: str | Path) -> Path:
 def _places(info: Mapping[str, Any], stores: Mapping[str, LabelStore]) -> set[Path]:
     """Return the directories that a dataset consists of."""
     entries = {Path(entry).resolve() for split in stores for entry in info[split]}
-    folders = {os.path.dirname(image) for store in stores.values() for image in store.im_files}  # noqa: PTH120
+    images = [image for store in stores.values() for image in store.im_files]
+    folders = {os.path.dirname(file) for file in (*images, *label_paths(images))}  # noqa: PTH120
     return entries | {Path(folder).resolve() for folder in folders}
 
 

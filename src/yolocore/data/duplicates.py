@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from yolocore.data.labels import LabelStore
+
 SIDE = 16  # of the thumbnails that are compared, in pixels
 FINER = 4  # pixels of the decoded image for each of a thumbnail, at least
 REDUCED = (
@@ -82,6 +84,28 @@ def shared_images(twins: Sequence[Twin]) -> dict[tuple[str, str], int]:
         if twin.first_split != twin.second_split:
             found.setdefault((twin.first_split, twin.second_split), set()).add(twin.second)
     return {pair: len(files) for pair, files in found.items()}
+
+
+def superfluous(twins: Sequence[Twin], stores: Mapping[str, LabelStore]) -> set[tuple[str, str]]:
+    """Return the splits and images that can go, so that every file is there once.
+
+    Of a file in two splits the one of the first goes, of a file twice in a split all but the one with most objects.
+
+    Args:
+        twins: Images that occur twice; those nearly the same stay.
+        stores: Labels by split.
+    """
+    same = [twin for twin in twins if twin.kind == SAME]
+    drop = {(twin.first_split, twin.first) for twin in same if twin.first_split != twin.second_split}
+    copies: dict[tuple[str, str], list[str]] = {}
+    for twin in same:
+        if twin.first_split == twin.second_split:
+            copies.setdefault((twin.first_split, twin.first), [twin.first]).append(twin.second)
+    for (split, first), files in copies.items():
+        objects = dict(zip(stores[split].im_files, stores[split].counts.tolist(), strict=True))
+        kept = "" if (split, first) in drop else max(files, key=lambda file: objects[file])
+        drop |= {(split, file) for file in files if file != kept}
+    return drop
 
 
 def _same(splits: Mapping[str, Sequence[str]], looks: Mapping[str, Sequence[_Look]]) -> list[Twin]:

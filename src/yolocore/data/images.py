@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from yolocore.config.dataset_info import IMAGE_SUFFIXES
 from yolocore.data.headers import ImageHeader, read_header
 from yolocore.data.report import Finding
 from yolocore.errors import DataError
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-IMG_FORMATS: set[str] = {"bmp", "dng", "jpeg", "jpg", "mpo", "pfm", "png", "tif", "tiff", "webp"}
-IMG_FORMATS |= {"avif", "heic", "heif", "jp2"}
+IMG_FORMATS: set[str] = set(IMAGE_SUFFIXES)
 VID_FORMATS: set[str] = {"asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"}
 MAX_PIXELS = 178_956_970
 """Default of the setting ``max_pixels``."""
@@ -181,6 +181,8 @@ def _decode_other(data: bytes, name: str | Path, max_pixels: int) -> NDArray[np.
 
 
 def _pil_orientation(im: Image.Image) -> int:
+    if im.format == "TIFF":
+        return 1  # OpenCV and Pillow both hand its pixels out upright
     value = im.getexif().get(0x0112, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

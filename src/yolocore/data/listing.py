@@ -76,7 +76,8 @@ def _read_list(file: Path, root: Path) -> tuple[list[str], list[str]]:
         if not (name := line.strip()):
             continue
         bases = [file.parent] if name.startswith("./") else [file.parent, root]
-        candidates = [os.path.normpath(base / name) for base in bases]
+        written = dict.fromkeys((name, name.replace("\\", "/")))  # Windows separates with the one, all others with "/"
+        candidates = list(dict.fromkeys(os.path.normpath(base / text) for text in written for base in bases))
         path = next((c for c in candidates if os.path.lexists(c)), None)
         if path is None:
             problems.append(f"{file}:{number}: listed image not found: {' or '.join(candidates)}")

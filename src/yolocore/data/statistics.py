@@ -44,6 +44,7 @@ class SplitStatistics:
         objects_per_image: Smallest, median and largest number.
         tiny: Share of the boxes with a side below 8 pixels where the longer side of the image is 640.
         backgrounds: Images without an object.
+        repeated: Number of images that are listed before already.
     """
 
     split: str
@@ -55,6 +56,7 @@ class SplitStatistics:
     objects_per_image: tuple[int, float, int]
     tiny: float
     backgrounds: list[str]
+    repeated: int
 
 
 def measure(store: LabelStore, split: str, names: Mapping[int, str]) -> SplitStatistics:
@@ -84,6 +86,7 @@ def measure(store: LabelStore, split: str, names: Mapping[int, str]) -> SplitSta
         objects_per_image=per_image,
         tiny=float((at_usual.min(1) < TINY).mean()) if len(cls) else 0.0,
         backgrounds=[store.im_files[i] for i in np.flatnonzero(counts == 0)],
+        repeated=len(store) - len(set(store.im_files)),
     )
 
 
@@ -108,6 +111,10 @@ def suggest(
         advice.append(
             "`yolo check ... --fix DIR` writes a copy without faulty rows, broken images and files that occur twice"
         )
+    for item in statistics:
+        if item.repeated:
+            word = "entry names" if item.repeated == 1 else "entries name"
+            advice.append(f"{item.repeated} {word} an image that {item.split} holds already: it counts more than once")
     by_split = {item.split: item for item in statistics}
     if train := by_split.get("train"):
         advice += _about_training(train)

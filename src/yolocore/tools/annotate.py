@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolocore.data.conversion import Conversion, Written, refuse_existing, summarise, write_rows
+from yolocore.data.conversion import Conversion, Written, new_files, refuse_existing, summarise, write_rows
 from yolocore.data.convert_boxes import polygon_row
 from yolocore.data.listing import walk_images
 from yolocore.data.report import Finding
@@ -61,22 +61,23 @@ def auto_annotate(
     if not images:
         raise MissingFileError(f"{root}: {'holds no image' if root.is_dir() else 'there is no such folder'}")
     folder = root.parent / f"{root.name}_auto_annotate_labels" if output_dir is None else Path(output_dir).expanduser()
-    targets = {image: (folder / Path(image).relative_to(root)).with_suffix(".txt") for image in images}
-    refuse_existing(targets.values())
+    names = {image: Path(image).relative_to(root).with_suffix(".txt") for image in images}
+    refuse_existing(folder / name for name in names.values())
     settings: dict[str, Any] = {"conf": conf, "iou": iou, "imgsz": imgsz, "max_det": max_det, "classes": classes}
     results = YOLO(det_model).predict(images, stream=True, device=device or None, verbose=False, **settings)
     written, unread = [], dict.fromkeys(images)
-    for result in results:
-        unread.pop(result.path, None)
-        boxes = result.boxes
-        if boxes is None or not len(boxes):
-            continue
-        xyxy = np.asarray(boxes.numpy().xyxy, np.float32)
-        outlines = outline_boxes(segmenter, result.orig_img, xyxy)
-        rows = [polygon_row(int(c), o) for c, o in zip(boxes.numpy().cls, outlines, strict=True)]
-        target = targets[result.path]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_rows(target, rows)
-        written.append(Written(len(rows)))
+    with new_files(folder) as temporary:
+        for result in results:
+            unread.pop(result.path, None)
+            boxes = result.boxes
+            if boxes is None or not len(boxes):
+                continue
+            xyxy = np.asarray(boxes.numpy().xyxy, np.float32)
+            outlines = outline_boxes(segmenter, result.orig_img, xyxy)
+            rows = [polygon_row(int(c), o) for c, o in zip(boxes.numpy().cls, outlines, strict=True)]
+            target = temporary / names[result.path]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(target, rows)
+            written.append(Written(len(rows)))
     findings = [Finding(image, UNREADABLE, UNREADABLE) for image in unread]
     return summarise("auto_annotate", folder, written, findings)
