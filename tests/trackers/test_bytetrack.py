@@ -149,6 +149,26 @@ class TestRotated:
             assert out[:, 5].tolist() == [1, 2]
             assert (out[:, 2] > 50).all()  # the long side stays the width
 
+    def test_angles_stay_those_of_a_detector_however_often_a_box_turns(self, make):
+        tracker = make()
+        for k in range(80):
+            true = 0.12 * k
+            row = feed(tracker, np.array([[100, 100, 60, 10, true % np.pi]]))[0]
+            assert row[5] == 1
+            assert row[2:4].tolist() == pytest.approx([60, 10])
+            assert -np.pi / 4 <= row[4] < 3 * np.pi / 4
+            assert np.sin(row[4] - true) == pytest.approx(0, abs=1e-5)
+
+    @pytest.mark.parametrize("size", [(0, 0), (10, 0), (0, 10)])
+    def test_boxes_without_area_stay_numbers(self, make, size):
+        tracker = make()
+        for _ in range(6):
+            rows = feed(tracker, np.array([[50, 50, *size, 0.3], [200, 200, 20, 10, 0.1]]))
+            assert np.isfinite(rows).all()
+            assert np.isfinite(tracker.tracks["mean"]).all()
+            assert 2 in rows[:, 5]
+        assert len(tracker.tracks) <= 8
+
     def test_quarter_turns(self):
         xywh, angle = turned_like(
             np.array([[0, 0, 8, 60.0], [0, 0, 60, 8]]), np.array([0.1, 0.1]), np.array([np.pi / 2, np.pi])

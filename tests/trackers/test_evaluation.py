@@ -121,14 +121,57 @@ class TestFiles:
             read_truth(tmp_path / "gt.jpg")
 
     @pytest.mark.parametrize(
-        ("text", "where"), [("1,2,3\n", ":1: 3 numbers"), ("1,1,0,0,5,5,1\n\n1,1,0,0,5,x,1\n", ":3: 'x' is not")]
+        ("text", "where"),
+        [
+            ("1,2,3\n", ":1: 3 numbers"),
+            ("1,1,0,0,5,5,1\n\n1,1,0,0,5,x,1\n", ":3: 'x' is not"),
+            ("1,1,nan,0,5,5\n", ":1: 'nan' is not a number"),
+            ("1,inf,0,0,5,5\n", ":1: 'inf' is not a number"),
+            ("1,1.0,0,0,5,5\n1,1.5,0,0,5,5\n", ":2: '1.5' is not a whole number"),
+            ("1,-1,0,0,5,5\n3,-1,0,0,5,5\n3,-1,9,9,5,5\n", ": identity -1 is more than once in frame 3"),
+        ],
     )
     def test_wrong_lines_are_named(self, tmp_path, text, where):
         (tmp_path / "t.txt").write_text(text)
         with pytest.raises(DataError, match=f"t.txt{where}"):
             read_tracks(tmp_path / "t.txt")
 
+    def test_an_identity_counts_once_a_frame(self, tmp_path):
+        """More would make IDF1 greater than 1; regions to be ignored may share a number."""
+        file = tmp_path / "gt.txt"
+        file.write_text("1,-1,0,0,5,5,0,1,1\n1,-1,9,9,5,5,0,1,1\n1,2,9,9,5,5,1,1,1\n")
+        assert read_truth(file).counts.tolist() == [False, False, True]
+        file.write_text("1,2,0,0,5,5,1,1,1\n1,2,9,9,5,5,1,1,1\n")
+        with pytest.raises(DataError, match="identity 2 is more than once in frame 1"):
+            read_truth(file)
+
+    def test_label_files_of_another_system(self, tmp_path):
+        (tmp_path / "street_1.txt").write_bytes(b"\xef\xbb\xbf0 0.5 0.25 0.1 0.2 7\r\n\r\n1 0 0 0.1 0.1 9\r\n")
+        assert read_tracks(tmp_path, (200, 100)).id.tolist() == [7, 9]
+        for text, message in (
+            (b"\xff\xfe\x00", "not a text file"),
+            (b"0 nan 0 1 1 2", ":1: 'nan' is not"),
+            (b"0 0 0 1 1 2\n0 0 0 1 1 2\n", "identity 2 is more than once in frame 1"),
+        ):
+            (tmp_path / "street_1.txt").write_bytes(text)
+            with pytest.raises(DataError, match=message):
+                read_tracks(tmp_path, (200, 100))
+
+    def test_descriptions_of_a_sequence(self, tmp_path):
+        file, truth = tmp_path / "seqinfo.ini", tmp_path / "gt.txt"
+        assert frame_size(truth) is None
+        text = "[Sequence]\r\nname=caf\xe9 20%\r\nimWidth=200\r\nimHeight=100\r\n"
+        for data in (text.encode("latin-1"), text.encode("utf-8-sig")):
+            file.write_bytes(data)
+            assert frame_size(truth) == (200, 100)
+        for wrong in ("imWidth=200\n", "[Sequence]\nimWidth=200px\n", "[Sequence]\nimWidth=2\nimWidth=2\n"):
+            file.write_text(wrong)
+            with pytest.raises(DataError, match=r"seqinfo\.ini.*size=WIDTHxHEIGHT"):
+                frame_size(truth)
+
     def test_missing_things(self, tmp_path):
+        with pytest.raises(MissingFileError, match="a folder; give a file"):
+            read_truth(tmp_path)
         with pytest.raises(MissingFileError):
             read_truth(tmp_path / "gt.txt")
         with pytest.raises(DataError, match="size=WIDTHxHEIGHT"):
@@ -161,6 +204,13 @@ class TestCommand:
         assert frame_size(sequence / "gt/gt.txt") == (200, 100)
         assert main(["track", "eval", *words, "size=400x200"]) == 0
         assert "-75.00 %" in capsys.readouterr().out
+
+    def test_the_size_is_only_asked_for_where_it_is_needed(self, sequence, capsys):
+        (sequence / "seqinfo.ini").write_text("not an ini file\n")
+        truth = f"gt={sequence}/gt/gt.txt"
+        assert main(["track", "eval", truth, f"tracks={sequence}/gt/gt.txt"]) == 0
+        assert main(["track", "eval", truth, f"tracks={sequence}/labels"]) == 2
+        assert "seqinfo.ini" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("words", "message"),

@@ -38,7 +38,7 @@ def track_eval(words: Words = None, as_json: AsJson = False) -> None:
 
     given = _given(words or [])
     truth, tracks = Path(given["gt"]).expanduser(), Path(given["tracks"]).expanduser()
-    size = _size(given["size"]) if "size" in given else frame_size(truth)
+    size = _size(given["size"]) if "size" in given else frame_size(truth) if tracks.is_dir() else None
     scores = evaluate(read_truth(truth), read_tracks(tracks, size))
     if as_json:
         print(json.dumps(scores.as_dict(), indent=2))

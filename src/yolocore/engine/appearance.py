@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class FeatureTap:
-    """Keeps what the head of a detector was given last, in each thread, and averages it inside boxes.
+    """Keeps what the head of a detector was given, in each thread, and averages it inside boxes.
+
+    Of what a network sees for one batch, the first is kept: with test-time augmentation the batch as it is.
 
     Args:
         backend: a network in PyTorch.
@@ -40,7 +42,12 @@ class FeatureTap:
         self._handle: Any = layers[-1].register_forward_pre_hook(self._keep)
 
     def _keep(self, _head: Any, inputs: tuple[Any, ...]) -> None:
-        self._seen.maps = list(inputs[0])
+        if not getattr(self._seen, "maps", None):
+            self._seen.maps = list(inputs[0])
+
+    def forget(self) -> None:
+        """Make room for the next batch of this thread."""
+        self._seen.maps = []
 
     def close(self) -> None:
         """Leave the network as it was."""
@@ -49,7 +56,7 @@ class FeatureTap:
     def vectors(
         self, i: int, xyxy: NDArray[Any], shape: Sequence[int], orig_shape: Sequence[int]
     ) -> NDArray[np.float32]:
-        """Return one feature (N, D) of length 1 for every box in image ``i`` of the batch this thread ran last.
+        """Return one feature (N, D) of length 1 for every box in image ``i`` of the batch of this thread.
 
         Args:
             i: number of the image.

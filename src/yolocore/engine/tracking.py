@@ -10,6 +10,7 @@ import torch
 from yolocore.data.sources import LiveSource
 from yolocore.engine.appearance import FeatureTap
 from yolocore.engine.results import Results
+from yolocore.engine.writer import FASTEST
 from yolocore.errors import UnsupportedError
 from yolocore.trackers.loading import tracker_factory
 
@@ -45,6 +46,7 @@ class Tracking:
         users = [sample, *predictor.trackers]
         self._tap = FeatureTap(predictor.model) if any(needs_features(t) for t in users) else None
         self._video: str | None = None
+        self._frame = 0
 
     def close(self) -> None:
         """Leave the network as it was."""
@@ -60,7 +62,10 @@ class Tracking:
             results: of the batch.
             shape: (h, w) of the batch the network saw.
         """
-        return [self._identify(i, r, shape) if isinstance(r, Results) else r for i, r in enumerate(results)]
+        kept = [self._identify(i, r, shape) if isinstance(r, Results) else r for i, r in enumerate(results)]
+        if self._tap is not None:
+            self._tap.forget()
+        return kept
 
     def _identify(self, i: int, result: Results, shape: Sequence[int]) -> Results:
         found = result.obb if result.obb is not None else result.boxes
@@ -85,14 +90,20 @@ class Tracking:
         predictor = self.predictor
         path, kind = predictor.batch[0][i], predictor.batch[2]
         place = predictor.dataset.sources.index(path) if isinstance(predictor.dataset, LiveSource) else 0
-        video = path if kind == "video" else ""
-        if kind != "stream" and video != self._video:
-            if self._video is not None and not predictor.keeps_trackers:
-                predictor.trackers = []
-            self._video = video
+        if kind != "stream":
+            self._begin_anew(path if kind == "video" else "", i)
         while len(predictor.trackers) <= place:
             predictor.trackers.append(self.build(self._frame_rate(len(predictor.trackers))))
         return predictor.trackers[place]
+
+    def _begin_anew(self, video: str, i: int) -> None:
+        """Let the tracker go where image ``i`` of the batch is the first of a video, or of stills (no name)."""
+        predictor = self.predictor
+        frame = predictor.dataset.frames_of_batch[i] if video else 0
+        is_again = bool(video) and frame <= self._frame  # the same file once more
+        if (video != self._video or is_again) and self._video is not None and not predictor.keeps_trackers:
+            predictor.trackers = []
+        self._video, self._frame = video, frame
 
     def _frame_rate(self, place: int) -> float | None:
         """Return how many frames a second the tracker of a stream will see, ``None`` if unknown."""
@@ -100,7 +111,7 @@ class Tracking:
             return None
         rates = self.predictor.dataset.fps
         rate = rates[place] if isinstance(rates, list) else rates
-        return rate / self.predictor.args.vid_stride or None
+        return rate / self.predictor.args.vid_stride if 0 < rate <= FASTEST else None
 
 
 def needs_features(tracker: Tracker) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -92,6 +93,8 @@ class BotSortTracker(ByteTracker):
         affine = self.motion.between(image, detections.xywh)
         tracks: Any = self.tracks
         tracks["mean"], tracks["cov"] = move(tracks["mean"], tracks["cov"], affine)
+        if self._is_rotated:
+            tracks["angle"] += math.atan2(affine[1, 0], affine[0, 0])
 
     def _cost(self, rows: Rows, detections: Detections) -> NDArray[Any]:
         """Return the smaller of the costs by place and, where both are near enough, by appearance (equation 13)."""

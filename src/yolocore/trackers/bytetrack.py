@@ -74,7 +74,7 @@ class ByteTracker:
 
         Returns:
             float32 rows of the tracks seen in this frame, in the order of the detections: the filtered box (4 or 5
-            numbers, as given), id, score, class, number of the detection.
+            numbers, as given; an angle in [-π/4, 3π/4)), id, score, class, number of the detection.
 
         Raises:
             DataError: the arrays do not fit together.
@@ -192,7 +192,8 @@ class ByteTracker:
         seen = self.tracks[shown]
         boxes = self.filter.report(seen["mean"][:, 0], seen["measured"])
         if self._is_rotated:
-            boxes = np.concatenate([boxes, seen["angle"][:, None]], 1)
+            angle = (seen["angle"] + math.pi / 4) % math.pi - math.pi / 4  # what turned on and on is told as found
+            boxes = np.concatenate([boxes, angle[:, None]], 1)
         else:
             boxes = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
         rest = [seen[field].astype(np.float64)[:, None] for field in ("id", "score", "cls", "index")]

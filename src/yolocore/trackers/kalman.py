@@ -92,7 +92,7 @@ class BoxFilter:
         """Correct the state (see :meth:`begin`) by measurements (N, 4)."""
         pp, pv, vv = cov[:, 0], cov[:, 1], cov[:, 2]
         _, _, noise = self._deviations(mean[:, 0])
-        total = pp + noise**2
+        total = np.maximum(pp + noise**2, np.finfo(np.float64).tiny)  # a box without width or height has no noise
         gain_p, gain_v = pp / total, pv / total
         wrong = z - mean[:, 0]
         corrected = np.stack([mean[:, 0] + gain_p * wrong, mean[:, 1] + gain_v * wrong], 1)

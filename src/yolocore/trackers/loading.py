@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yolocore.config.yaml_reader import read_yaml_mapping
 from yolocore.errors import ConfigError, MissingFileError, did_you_mean
+from yolocore.hooks.registry import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +59,12 @@ def tracker_factory(name: str | Path, registry: Registry[TrackerRecord]) -> Call
     """
     document = read_yaml_mapping(find_tracker_file(name, registry))
     kind = document.values.get("tracker_type")
-    if not isinstance(kind, str):
+    if kind is None:
         raise ConfigError(f"{document.path}: tracker_type is missing; it is one of {', '.join(sorted(registry))}")
-    record = registry[kind]
+    try:
+        record = registry[str(kind)]
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{document.path}: {error}") from None
 
     def build(frame_rate: float | None = None) -> Tracker:
         try:

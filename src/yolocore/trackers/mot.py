@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from yolocore.errors import DataError, MissingFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -64,14 +65,16 @@ def read_truth(path: Path) -> TrackRows:
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: a line is wrong; names file and line.
+        DataError: a line is wrong, names file and line; what counts has an identity twice in a frame.
     """
     rows, numbers = _read(path)
-    flag = numbers[:, 6] > 0 if numbers.shape[1] > 6 else np.ones(len(numbers), bool)
-    if numbers.shape[1] != 9:  # MOT15 has ten columns: coordinates in the world, no class
-        return TrackRows(rows.frame, rows.id, rows.xywh, flag, rows.distracts)
-    kind = numbers[:, 7].astype(int)
-    return TrackRows(rows.frame, rows.id, rows.xywh, flag & (kind == PEDESTRIAN), np.isin(kind, DISTRACTORS))
+    counts, distracts = rows.counts, rows.distracts
+    if numbers.shape[1] > 6:
+        counts = numbers[:, 6] > 0
+    if numbers.shape[1] == 9:  # MOT15 has ten columns: coordinates in the world, no class
+        kind = numbers[:, 7].astype(int)
+        counts, distracts = counts & (kind == PEDESTRIAN), np.isin(kind, DISTRACTORS)
+    return _distinct(path, TrackRows(rows.frame, rows.id, rows.xywh, counts, distracts))
 
 
 def read_tracks(path: Path, size: tuple[int, int] | None = None) -> TrackRows:
@@ -85,11 +88,11 @@ def read_tracks(path: Path, size: tuple[int, int] | None = None) -> TrackRows:
 
     Raises:
         MissingFileError: there is neither.
-        DataError: a line is wrong, the size is needed and missing, or the files are of several videos; names file
-            and line.
+        DataError: a line is wrong, names file and line; the size is needed and missing, the files are of several
+            videos, or an identity is twice in a frame.
     """
     if not path.is_dir():
-        return _read(path)[0]
+        return _distinct(path, _read(path)[0])
     if size is None:
         raise DataError(f"{path}: label files hold shares of the picture; give its size=WIDTHxHEIGHT")
     found = [(m[1], int(m[2]), file) for file in path.glob("*.txt") if (m := FRAME.fullmatch(file.stem))]
@@ -99,59 +102,91 @@ def read_tracks(path: Path, size: tuple[int, int] | None = None) -> TrackRows:
     videos = sorted({video for video, _, _ in found})
     if len(videos) > 1:
         raise DataError(f"{path}: label files of several videos ({', '.join(videos[:5])}); give a folder with one")
-    return labels_as_tracks(sorted((frame, file) for _, frame, file in found), size)
+    return _distinct(path, labels_as_tracks(sorted((frame, file) for _, frame, file in found), size))
 
 
 def labels_as_tracks(files: Iterable[tuple[int, Path]], size: tuple[int, int]) -> TrackRows:
     """Return the tracks in label files of upright boxes, given with the numbers of their frames."""
     frames, ids, boxes = [], [], []
     for frame, file in files:
-        for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            words = text.split()
+        for line, words in _lines(file):
             if len(words) not in (6, 7):
                 raise DataError(f"{file}:{line}: {len(words)} numbers; expected class, box, perhaps confidence, and id")
             frames.append(frame)
-            ids.append(_number(words[-1], file, line))
+            ids.append(_whole(words[-1], file, line))
             boxes.append([_number(word, file, line) for word in words[1:5]])
     scale = np.array([*size, *size], np.float64)
     return TrackRows.tracks(frames, ids, np.array(boxes, np.float64).reshape(-1, 4) * scale)
 
 
 def frame_size(truth: Path) -> tuple[int, int] | None:
-    """Return (width, height) from the ``seqinfo.ini`` of the sequence that a ground truth belongs to."""
+    """Return (width, height) from the ``seqinfo.ini`` of the sequence that a ground truth belongs to.
+
+    Raises:
+        DataError: that file cannot be understood.
+    """
     for folder in (truth.parent, truth.parent.parent):
         file = folder / "seqinfo.ini"
         if file.is_file():
-            parser = configparser.ConfigParser()
-            parser.read(file, encoding="utf-8")
-            size = [parser.getint("Sequence", key, fallback=0) for key in ("imWidth", "imHeight")]
+            parser = configparser.ConfigParser(interpolation=None)
+            try:
+                parser.read_string(file.read_text(encoding="utf-8-sig", errors="replace"), file.name)
+                size = [parser.getint("Sequence", key, fallback=0) for key in ("imWidth", "imHeight")]
+            except (configparser.Error, ValueError) as error:
+                fault = " ".join(str(error).split())
+                raise DataError(f"{file}: {fault}; mend it or give size=WIDTHxHEIGHT") from None
             return (size[0], size[1]) if min(size) > 0 else None
     return None
 
 
 def _read(path: Path) -> tuple[TrackRows, NDArray[np.float64]]:
     if not path.is_file():
-        raise MissingFileError(f"{path.absolute()}: no such file")
+        fault = "a folder; give a file" if path.is_dir() else "no such file"
+        raise MissingFileError(f"{path.absolute()}: {fault}")
     rows: list[list[float]] = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file") from None
-    for line, text in enumerate(lines, 1):
-        words = text.replace(",", " ").split()
-        if not words:
-            continue
+    for line, words in _lines(path):
         if len(words) < 6 or (rows and len(words) != len(rows[0])):
             expected = "frame, id, left, top, width, height, ..." if len(words) < 6 else f"{len(rows[0])} as above"
             raise DataError(f"{path}:{line}: {len(words)} numbers; expected {expected}")
-        rows.append([_number(word, path, line) for word in words])
+        rows.append(
+            [*(_whole(word, path, line) for word in words[:2]), *(_number(word, path, line) for word in words[2:])]
+        )
     numbers = np.array(rows, np.float64).reshape(len(rows), -1 if rows else 6)
     xywh = np.concatenate([numbers[:, 2:4] + numbers[:, 4:6] / 2, numbers[:, 4:6]], 1)
     return TrackRows.tracks(numbers[:, 0], numbers[:, 1], xywh), numbers
 
 
+def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and words of the lines that have any."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: not a text file") from None
+    for line, text in enumerate(lines, 1):
+        if words := text.replace(",", " ").split():
+            yield line, words
+
+
+def _distinct(path: Path, rows: TrackRows) -> TrackRows:
+    """Return ``rows``, of which those that count have every identity once a frame."""
+    keys, often = np.unique(np.stack([rows.frame, rows.id], 1)[rows.counts], axis=0, return_counts=True)
+    for frame, identity in keys[often > 1].tolist():
+        raise DataError(f"{path}: identity {identity} is more than once in frame {frame}")
+    return rows
+
+
+def _whole(word: str, file: Path, line: int) -> float:
+    value = _number(word, file, line)
+    if value % 1:
+        raise DataError(f"{file}:{line}: {word!r} is not a whole number")
+    return value
+
+
 def _number(word: str, file: Path, line: int) -> float:
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
-        raise DataError(f"{file}:{line}: {word!r} is not a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{file}:{line}: {word!r} is not a number")
+    return value

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 LONG_SIDE: Final = 960  # images are looked at in half size, or smaller when they are larger than twice this
 CORNERS: Final = {"maxCorners": 1000, "qualityLevel": 0.01, "minDistance": 1, "blockSize": 3}
+SMALLEST: Final = 16  # pixels of the shorter side of what is looked at; OpenCV fails on images of a pixel or two
 FEWEST: Final = 5  # pairs of points below which nothing is concluded
+AGREED: Final = 0.1  # share of the pairs that, beside the fewest, has to follow one motion; after a cut less does
 BORDER: Final = 0.02  # share of the image at each side in which features are not trusted
 CLEARER: Final = 0.9  # the best match of a feature has to be this much nearer than the second
 FARTHEST: Final = 0.25  # of the image: a longer jump is a wrong match
+CORRELATED: Final = 0.5  # least correlation of aligned images: 0.1 after a cut, 0.98 in a video
 ECC_STEPS: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
 
 
@@ -66,11 +69,15 @@ class CameraMotion:
 
         Returns:
             (2, 3) affine map of pixels of the last image to pixels of this one; the identity for the first image,
-            after a change of size, and where too little can be recognised.
+            after a change of size, and where too little can be recognised: after a cut, in a blank image.
         """
         if self._compare is None:
             return still()
-        gray, scale = self._smaller(image)
+        scale = min(0.5, LONG_SIDE / max(image.shape[:2]))
+        if min(image.shape[:2]) * scale < SMALLEST:
+            self.reset()
+            return still()
+        gray = self._smaller(image, scale)
         now = View(gray, self._see(gray, self._background(gray, xywh * scale)))
         last, self._last = self._last, now
         if last is None or last.gray.shape != gray.shape:
@@ -79,10 +86,9 @@ class CameraMotion:
         return still() if affine is None else np.concatenate([affine[:, :2], affine[:, 2:] / scale], 1)
 
     @staticmethod
-    def _smaller(image: NDArray[np.uint8]) -> tuple[Gray, float]:
-        scale = min(0.5, LONG_SIDE / max(image.shape[:2]))
+    def _smaller(image: NDArray[np.uint8], scale: float) -> Gray:
         small: Any = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return (cv2.cvtColor(small, cv2.COLOR_BGR2GRAY) if small.ndim == 3 else small), scale
+        return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY) if small.ndim == 3 else small
 
     @staticmethod
     def _background(gray: Gray, xywh: NDArray[np.float64]) -> Gray:
@@ -132,10 +138,11 @@ def aligned(last: View, now: View) -> Affine | None:
     """Return the rotation and shift (2, 3) at which the images correlate best; sizes of things do not change."""
     affine: Any = np.eye(2, 3, dtype=np.float32)
     try:
-        _, affine = cv2.findTransformECC(last.gray, now.gray, affine, cv2.MOTION_EUCLIDEAN, ECC_STEPS, last.seen, 1)
+        mask = last.seen & now.seen  # OpenCV has one mask, for the new image; where things were is nearly there too
+        alike, affine = cv2.findTransformECC(last.gray, now.gray, affine, cv2.MOTION_EUCLIDEAN, ECC_STEPS, mask, 1)
     except cv2.error:  # the images do not correlate
         return None
-    return affine.astype(np.float64)
+    return affine.astype(np.float64) if alike >= CORRELATED else None
 
 
 COMPARE: Final[Mapping[str, Callable[[View, View], Affine | None]]] = MappingProxyType(
@@ -144,11 +151,14 @@ COMPARE: Final[Mapping[str, Callable[[View, View], Affine | None]]] = MappingPro
 
 
 def similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> Affine | None:
-    """Return the rotation, zoom and shift (2, 3) that most points (N, 2) agree on, or ``None``."""
+    """Return the rotation, zoom and shift (2, 3) that points (N, 2) agree on, or ``None`` where too few do."""
     if len(before) < FEWEST:
         return None
-    affine: Any = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC)[0]
-    return affine if affine is not None and np.isfinite(affine).all() else None
+    affine: Any
+    affine, agrees = cv2.estimateAffinePartial2D(before, after, method=cv2.RANSAC)
+    if affine is None or agrees.sum() < FEWEST + AGREED * len(before):
+        return None
+    return affine
 
 
 def move(
