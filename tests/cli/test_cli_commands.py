@@ -117,6 +117,9 @@ def test_settings(capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: p
     rows = [line.split() for line in run(capsys, "settings").splitlines()]
     assert ["runs_dir", '"/env"', "environment"] in rows
     assert ["tensorboard", "false", "user"] in rows
+    run(capsys, "settings runs_dir = /y, tensorboard= True")
+    stored = json.loads((here / "config" / "settings.json").read_text())
+    assert (stored["runs_dir"], stored["tensorboard"]) == ("/y", True)
     monkeypatch.delenv("YOLOCORE_RUNS_DIR")
     run(capsys, "settings reset")
     assert run(capsys, "settings runs_dir") == "runs\n"

@@ -37,6 +37,8 @@ def test_similar_images_are_listed_and_drawn(place, tmp_path, capsys):
     assert all("/images/train/" in line for line in others)
     with Image.open(target) as picture:
         assert picture.width > 3 * 320
+    assert run(place, "similar", "=", "0", "limit=", "1") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
     image = sorted((place / "images" / "val").iterdir())[0]
     assert run(place, f"similar={image}", "split=val", "limit=1") == 0
     assert capsys.readouterr().out.splitlines()[1].endswith(str(image))
@@ -61,6 +63,8 @@ def test_a_question_in_sql(place, tmp_path, capsys):
         (["similar=1", "sql=WHERE 1"], "similar= or sql="),
         (["similar=1", "limit=0"], "limit"),
         (["similr=1"], "Did you mean 'similar'"),
+        (["similar"], "'similar': expected one of"),
+        (["similar=1", "save=grid.xyz"], "save='grid.xyz'"),
         (["similar=77"], "rows 0 to 5"),
         (["sql=DROP TABLE 'table'"], "refused"),
         (["similar=1", "split=trian"], "Did you mean 'train'"),

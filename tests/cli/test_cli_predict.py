@@ -16,6 +16,7 @@ from yolocore import YOLO
 from yolocore.cli import main
 from yolocore.cli.terminal import MOST_LINES, TerminalHandler
 from yolocore.engine.writer import ResultWriter
+from yolocore.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,16 @@ def test_an_interrupt_says_what_is_done_and_exits_130(
     capture = cv2.VideoCapture("runs/detect/predict/clip.mp4")
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2
     capture.release()
+
+
+def test_a_source_that_is_an_empty_text_is_not_the_working_directory(
+    weights: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(weights, "predict source=") == 2
+    assert "the text is empty" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="the text is empty"):
+        YOLO(weights).predict("")
+    assert not (here / "runs").exists()
 
 
 def test_messages_go_to_what_stands_in_for_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ import pytest
 
 import yolocore
 from yolocore.cli import main
+from yolocore.cli.signals import no_lost_interrupt
 from yolocore.errors import ExportError, ModelError, NonFiniteLossError
 
 
@@ -265,6 +267,31 @@ def test_sigterm_unwinds_and_exits_143(facade: type[Facade]) -> None:
     facade.effect = lambda: os.kill(os.getpid(), signal.SIGTERM)
     assert main(["export", "best.pt"]) == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupt_that_an_import_swallows_ends_the_command_all_the_same() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), no_lost_interrupt(), suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with no_lost_interrupt():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_while_the_program_loads_leaves_no_traceback() -> None:
+    lines = (
+        "import builtins, signal, sys",
+        "load = builtins.__import__",
+        "def interrupted(name, *rest):",
+        "    if name == 'yolocore.cli.program': signal.raise_signal(signal.SIGINT)",
+        "    return load(name, *rest)",
+        "from yolocore.cli import main",
+        "builtins.__import__ = interrupted",
+        "sys.exit(main(['checks']))",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_logging_goes_to_stderr_and_is_put_back(facade: type[Facade], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from yolocore import YOLO
-from yolocore.errors import ModelError
+from yolocore.errors import ConfigError, ModelError
 from yolocore.hooks import EVENTS
 from yolocore.models.yolo.detect import DetectionPredictor, DetectionTrainer, DetectionValidator
 from yolocore.testing import alone
@@ -178,6 +178,16 @@ class TestConstructor:
         with pytest.raises(ValueError, match=r"'detct' is unknown.*Did you mean 'detect'"):
             YOLO(tiny_detect_model, task="detct")
 
+    def test_a_task_that_the_network_does_not_do_is_told_before_anything_runs(
+        self, tiny_detect_model: Path, model: YOLO, tmp_path: Path
+    ) -> None:
+        model.save(tmp_path / "m.pt")
+        for file in (tiny_detect_model, tmp_path / "m.pt"):
+            for task in set(HEADS) - {"detect"}:
+                with pytest.raises(ConfigError, match=rf"task='{task}': .*{file.name} is a network for task='detect'"):
+                    YOLO(file, task=task)
+            assert YOLO(file, task="detect").task == "detect"
+
 
 class TestExported:
     @pytest.mark.parametrize(
@@ -275,10 +285,14 @@ class TestMethods:
             "no source given: predicting on the bundled sample images"
         ) == 1
 
-    def test_track_gives_boxes_with_ids(self, model: YOLO, image: np.ndarray) -> None:
-        results = model.track([image] * 3, conf=0.0, imgsz=32)
+    def test_track_gives_boxes_with_ids(self, model: YOLO, image: np.ndarray, tmp_path: Path) -> None:
+        keys = ("track_high_thresh", "track_low_thresh", "new_track_thresh")  # random weights score next to nothing
+        lines = ["tracker_type: bytetrack", "fuse_score: false", *(f"{key}: 0.0" for key in keys)]
+        (tmp_path / "any.yaml").write_text("\n".join(lines))
+        given = {"conf": 0.0, "imgsz": 32, "max_det": 3, "tracker": str(tmp_path / "any.yaml")}
+        results = model.track([image] * 3, **given)
         assert isinstance(results, list)
-        assert all(result.boxes.data.shape[1] in {6, 7} for result in results)
+        assert [sorted(result.boxes.id.tolist()) for result in results] == [[1, 2, 3]] * 3
         assert model.predictor.args.mode == "track"
         assert inspect.isgenerator(model.track(image, stream=True))
 

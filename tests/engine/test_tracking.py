@@ -217,6 +217,16 @@ def test_every_video_begins_anew_at_its_own_rate(track, model, video):
     assert ids(results)[5:] == [[], *[[3]] * 4]
 
 
+def test_a_tracker_of_ones_own_is_not_gone_on_with_by_a_file(track, model):
+    mine = ByteTracker(frame_rate=10)
+    track([path_of(0), path_of(1)], tracker=mine)
+    track([path_of(2)], persist=True)
+    assert model.predictor.trackers[0] is not mine
+    for wrong in (3, [mine, None]):
+        with pytest.raises(ConfigError, match="tracker=.*expected a tracker file, a tracker, or a list of trackers"):
+            track([path_of(0)], tracker=wrong)
+
+
 def test_a_video_given_twice_begins_anew_the_second_time(track, video):
     """Something appears in its last frames; known from the first time, it would be there from its first frame on."""
     clip = video("a.avi", [frame((40, 20)), *[frame((40, 20), (4, 40))] * 2])

@@ -8,6 +8,9 @@ import pytest
 
 from yolocore.engine.results import Results
 from yolocore.engine.writer import ResultWriter, fitted, playback_rate
+from yolocore.errors import DataError
+
+pytest_plugins = ["yolocore.testing"]
 
 
 def found(path, count=1):
@@ -61,6 +64,20 @@ def test_equal_names_do_not_overwrite_each_other(writer, paths, names):
     assert [writer.image(path, np.zeros((8, 8, 3), np.uint8)).name for path in paths] == names
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("http://a.example/b/cat.png?size=2.gif", "cat.png"),
+        ("http://a.example/b/cat.webp", "cat.jpg"),
+        ("rtsp://a.example:554/door%20one/", "door_20one.jpg"),
+        ("rtsp://a.example:554", "a.example.jpg"),
+        ("rtsp://", "stream.jpg"),
+    ],
+)
+def test_what_comes_from_an_address_is_named_by_it(writer, address, name):
+    assert writer.image(address, np.zeros((8, 8, 3), np.uint8)).name == name
+
+
 def test_equal_names_of_videos(writer, tmp_path):
     for i, path in enumerate(("clip.mp4", "clip.avi", "b/clip.mp4")):
         for _ in range(i + 1):
@@ -70,7 +87,8 @@ def test_equal_names_of_videos(writer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fps", "stride", "rate"), [(25, 1, 25), (30, 4, 7.5), (0, 1, 30), (0, 3, 10), (90000, 1, 30), (960, 2, 480)]
+    ("fps", "stride", "rate"),
+    [(25, 1, 25), (30, 4, 7.5), (0, 1, 30), (0, 3, 10), (0.5, 1, 0.5), (90000, 1, 30), (960, 2, 480)],
 )
 def test_the_speed_is_that_of_the_source(fps, stride, rate):
     assert playback_rate(fps, stride) == rate
@@ -103,3 +121,15 @@ def test_a_frame_that_fits_is_not_touched():
     im = np.zeros((4, 6, 3), np.uint8)
     assert fitted(im, 6, 4) is im
     assert fitted(np.full((1, 1000, 3), 9, np.uint8), 10, 10).shape == (10, 10, 3)
+
+
+def test_a_video_that_the_disk_has_no_room_for_is_an_error(small_disk):
+    disk = small_disk(16)
+    writer = ResultWriter(lambda: disk)
+    noise = np.random.default_rng(0)
+    for _ in range(20):
+        writer.video("clip.mp4", noise.integers(0, 255, (120, 160, 3), dtype=np.uint8), 10)
+    with pytest.raises(DataError, match=r"clip\.mp4: not written to the end.* 0\.0 MB left"):
+        writer.close()
+    assert not writer.videos
+    writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if given in (["version"], ["--version"], ["-V"]):  # answered without loading anything
         print(__version__)
         return 0
-    from yolocore.cli.program import run
-
+    try:
+        from yolocore.cli.program import run
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return run(given)

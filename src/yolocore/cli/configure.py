@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 import yaml
@@ -17,6 +17,9 @@ from yolocore.config.settings import get_settings
 from yolocore.config.settings_keys import SETTINGS, unknown_setting
 from yolocore.errors import ConfigError, did_you_mean
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Words = Annotated[list[str] | None, typer.Argument(help="key=value, reset, or a key to print.", show_default=False)]
 CfgWords = Annotated[
     list[str] | None, typer.Argument(help="'schema', or a mode and key=value to merge.", show_default=False)
@@ -27,32 +30,33 @@ WIDTH: Final = 100
 
 def settings(words: Words = None) -> None:
     """Show the settings, print one, change some (runs_dir=/data/runs wandb=False), or reset them all."""
-    given = [word.removeprefix("--").rstrip(",") for word in words or []]
-    if given == ["reset"]:
+    from yolocore.cli.tokens import key_values
+
+    given = key_values(words or [])
+    if given == [("reset", None)]:
         get_settings().reset()
-    elif len(given) == 1 and given[0] in SETTINGS:
-        output().print(str(get_settings()[given[0]]), soft_wrap=True)
+    elif len(given) == 1 and given[0][0] in SETTINGS and given[0][1] is None:
+        output().print(str(get_settings()[given[0][0]]), soft_wrap=True)
         return
     elif given:
         get_settings().update(_changes(given))
     _show_settings()
 
 
-def _changes(words: list[str]) -> dict[str, Any]:
+def _changes(pairs: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """Return the values that ``key=value`` words set."""
-    values = dict(_split(word) for word in words)
+    values = {key: _unquoted(key, text) for key, text in pairs}
     unknown = [key for key in values if key not in SETTINGS]
     if unknown:
         raise unknown_setting(unknown)
     return {key: SETTINGS[key].parse(text) for key, text in values.items()}
 
 
-def _split(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals:
+def _unquoted(word: str, text: str | None) -> str:
+    if text is None:
         hint = did_you_mean(word, [*SETTINGS, "reset"])
         raise ConfigError(f"{word!r} changes nothing; write key=value, reset, or the name of a setting.{hint}")
-    return key.strip(), value.strip().strip("'\"")
+    return text.strip("'\"")
 
 
 def _show_settings() -> None:

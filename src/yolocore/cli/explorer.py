@@ -53,17 +53,28 @@ def explorer(words: Words = None) -> None:
 
 
 def _given(words: Sequence[str]) -> dict[str, str]:
+    from yolocore.cli.tokens import key_values
+
     given = {}
-    for word in words:
-        key, equals, value = word.removeprefix("--").partition("=")
-        if not equals or key not in KEYS:
-            raise ConfigError(f"{word!r}: expected one of {', '.join(KEYS)} = ...{did_you_mean(key, KEYS)} {EXAMPLE}")
+    for key, value in key_values(words):
+        if value is None or key not in KEYS:
+            raise ConfigError(f"{key!r}: expected one of {', '.join(KEYS)} = ...{did_you_mean(key, KEYS)} {EXAMPLE}")
         given[key] = value
     if not given.get("data"):
         raise ConfigError(f"data= is missing. For example: {EXAMPLE}")
     if ("sql" in given) == ("similar" in given):
         raise ConfigError(f"give similar= or sql=, one of them. For example: {EXAMPLE}")
+    if "save" in given:
+        _check_picture(given["save"])
     return given
+
+
+def _check_picture(name: str) -> None:
+    from PIL import Image
+
+    Image.init()  # so that it knows what it can write
+    if Image.EXTENSION.get(Path(name).suffix.lower()) not in Image.SAVE:
+        raise ConfigError(f"save={name!r}: expected the name of a picture, such as save=similar.png")
 
 
 def _number(key: str, text: str) -> int:

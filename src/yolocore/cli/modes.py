@@ -12,6 +12,7 @@ from rich.text import Text
 from yolocore.cli.extensions import plugin_tasks
 from yolocore.cli.help import mode_help
 from yolocore.cli.preflight import check_files, default_model
+from yolocore.cli.signals import no_lost_interrupt
 from yolocore.cli.terminal import few_lines, output, plugins_logging_to_terminal
 from yolocore.cli.tokens import CommandLine, parse_cli_tokens
 from yolocore.config import make_config
@@ -105,7 +106,8 @@ def _newest_checkpoint() -> Path:
 
 
 def _call(line: CommandLine, model: str, config: Config) -> None:
-    from yolocore import YOLO  # loads torch
+    with no_lost_interrupt():
+        from yolocore import YOLO  # loads torch
 
     if config.model is None:
         LOGGER.info("no model is given; taking %s", model)

@@ -6,19 +6,18 @@ import errno
 import logging
 import signal
 import sys
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.main import get_command
 
 from yolocore.cli.app import build_app, load_plugin_commands
+from yolocore.cli.signals import sigterm_exits
 from yolocore.cli.terminal import logging_to_terminal, messages, show_error
 from yolocore.errors import BenchmarkError, ExportError, NonFiniteLossError, YolocoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 RUN_ERRORS: Final = (NonFiniteLossError, ExportError, BenchmarkError)  # the command was right, the run was not
 DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
@@ -32,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; see :func:`yolocore.cli.main` for the exit status."""
     given = [word for word in words if word != "--debug"]
     is_debugging = len(given) < len(words)
-    with logging_to_terminal(logging.DEBUG if is_debugging else logging.INFO), _sigterm_exits():
+    with logging_to_terminal(logging.DEBUG if is_debugging else logging.INFO), sigterm_exits():
         try:
             return _dispatch(given)
         except KeyboardInterrupt:
@@ -106,20 +105,3 @@ def _report(error: Exception) -> int:
     name = "" if isinstance(error, YolocoreError) else f"{type(error).__name__}: "
     show_error(f"{name}{error}", "The run failed. --debug shows where.")
     return 1
-
-
-@contextmanager
-def _sigterm_exits() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that files are closed and plugins told."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _leave(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yolocore.config.defaults import DEPRECATED
+from yolocore.config.explain import unknown_arguments
 from yolocore.config.fields import MODES, TASKS
 from yolocore.config.literals import parse_literal
 from yolocore.config.schema import ARGUMENTS
@@ -46,7 +47,7 @@ def parse_cli_tokens(
         ConfigError: a word is no task, mode, on/off argument or model file, or a value is missing.
     """
     reader = _Reader(tasks, commands)
-    for key, value in _pairs(list(tokens)):
+    for key, value in key_values(tokens):
         if value is None:
             reader.add_word(key)
         else:
@@ -54,9 +55,14 @@ def parse_cli_tokens(
     return CommandLine(reader.task, reader.mode, reader.overrides)
 
 
-def _pairs(tokens: list[str]) -> list[tuple[str, str | None]]:
-    """Join what spaces have torn apart; the value of a bare word is None."""
+def key_values(words: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Join what spaces have torn apart; the value of a bare word is None.
+
+    Raises:
+        ConfigError: an option has no value.
+    """
     found: list[tuple[str, str | None]] = []
+    tokens = list(words)
     while tokens:
         token = tokens.pop(0).strip()
         pair = PAIR.fullmatch(token)
@@ -173,5 +179,7 @@ def _is_model(word: str) -> bool:
 
 
 def _needs_value(key: str) -> ConfigError:
+    if key not in ARGUMENTS and "." not in key:  # with a dot it is an argument of a plugin
+        return unknown_arguments({key: ""}, ARGUMENTS)
     example = ARGUMENTS[key].example if key in ARGUMENTS else "value"
     return ConfigError(f"{key} needs a value, for example {key}={example}")

@@ -67,7 +67,7 @@ class Model:
         self.task_map: Mapping[str, TaskRecord] = self.plugins.registry("tasks")
         self.trainer: BaseTrainer | None = None
         self.predictor: BasePredictor | None = None
-        self._tracked: BasePredictor | None = None  # by the last call of track
+        self._tracked: BasePredictor | None = None  # by the last call of track with a tracker file
         self.metrics: Any = None
         self.ckpt: dict[str, Any] = {}
         self.ckpt_path: str | None = None
@@ -113,6 +113,7 @@ class Model:
         description = find_description(cfg, self.plugins.registry("models"))
         self.cfg = cfg
         self.task = task or self._guess_task(description, cfg)
+        self._check_head(description)
         network = self._record().model(description, verbose=verbose, registry=self.plugins.registry("modules"))
         self._adopt(network)
 
@@ -125,6 +126,8 @@ class Model:
         file = find_weights(path, self.plugins.registry("models"))
         checkpoint = read_checkpoint(file)
         self.task = task or checkpoint.task or "detect"
+        if task is not None:
+            self._check_head(checkpoint.yaml)
         layers = self.plugins.registry("modules")
         self._adopt(build_model(checkpoint, self._record().model, registry=layers))
         self.ckpt, self.ckpt_path, self._has_weights = checkpoint.metadata, str(file), True
@@ -152,6 +155,16 @@ class Model:
                 return record.name
         LOGGER.warning("%s: its head tells no task; taking 'detect'", name)
         return "detect"
+
+    def _check_head(self, description: Mapping[str, Any] | None) -> None:
+        """Refuse a head that does another task than the one that was asked for; a task without a head takes any."""
+        layers = self.plugins.registry("modules")
+        told = head_task(description or {}, layers)
+        if told not in {None, self.task} and self.task in {getattr(layer, "task", None) for layer in layers.values()}:
+            raise ConfigError(
+                f"task={self.task!r}: {self.source} is a network for task={told!r}; leave task out, or name a model "
+                f"for {self.task!r}"
+            )
 
     def _record(self, task: str | None = None) -> TaskRecord:
         name = task or self.task
@@ -250,13 +263,16 @@ class Model:
             predictor: a predictor class to use instead of the task's.
             tracker: a tracker file, or trackers of your own, one per stream: they are never reset here.
             **kwargs: arguments; see ``yolo help track``.
+
+        Raises:
+            ConfigError: ``tracker`` is neither, or an argument is wrong.
         """
-        mine = None if isinstance(tracker, str | Path) else tracker
+        mine = own_trackers(tracker)
         name = {} if mine is not None else {"tracker": str(tracker)}
         engine = self._predictor(predictor, {**kwargs, **name, "persist": persist, "mode": "track"})
-        last, self._tracked = self._tracked, engine
+        last, self._tracked = self._tracked, engine if mine is None else None
         if mine is not None:
-            engine.trackers, engine.keeps_trackers = list(mine) if isinstance(mine, Sequence) else [mine], True
+            engine.trackers, engine.keeps_trackers = mine, True
         elif persist and last is not None and last.args.tracker == engine.args.tracker:
             engine.trackers = last.trackers
         return engine(source=source, stream=stream)
@@ -488,3 +504,17 @@ class Model:
     def reset_callbacks(self) -> None:
         """Remove every function of every event."""
         self.plugins.reset_callbacks()
+
+
+def own_trackers(tracker: str | Path | Tracker | Sequence[Tracker]) -> list[Tracker] | None:
+    """Return the trackers a user brings, ``None`` where a file is named.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(tracker, str | Path):
+        return None
+    mine: list[Tracker] = [*tracker] if isinstance(tracker, Sequence) else [tracker]
+    if not all(hasattr(each, "update") for each in mine):
+        raise ConfigError(f"tracker={tracker!r}: expected a tracker file, a tracker, or a list of trackers")
+    return mine

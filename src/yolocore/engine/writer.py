@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ class ResultWriter:
         self.saved = 0
         self.videos: dict[str, cv2.VideoWriter] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._files: dict[str, Path] = {}  # of the open videos
         self._stems: dict[str, str] = {}
         self._taken: set[str] = set()
         self._begun: dict[Path, tuple[str, int]] = {}
@@ -125,15 +127,37 @@ class ResultWriter:
             fourcc: Any = cv2.VideoWriter.fourcc(*codec)
             writer = cv2.VideoWriter(str(file), fourcc, fps, (width, height))
             if writer.isOpened():
+                self._files[path] = file
                 return writer
             writer.release()
         raise DataError(f"{path}: this build of OpenCV can write neither mp4v nor MJPG videos; use save=False")
 
     def close(self) -> None:
-        """Finish the open videos."""
+        """Finish the open videos.
+
+        Raises:
+            DataError: one cannot be read, as OpenCV says nothing when the disk is full.
+        """
         for writer in self.videos.values():
             writer.release()
         self.videos.clear()
+        files = list(self._files.values())
+        self._files.clear()
+        broken = [file for file in files if not is_video(file)]
+        if broken:
+            free = shutil.disk_usage(broken[0].parent).free / 1e6
+            raise DataError(
+                f"{', '.join(map(str, broken))}: not written to the end and cannot be played; "
+                f"the disk has {free:.1f} MB left"
+            )
+
+
+def is_video(file: Path) -> bool:
+    """Return whether a file is there that holds frames, as its header says."""
+    capture = cv2.VideoCapture(str(file))
+    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    capture.release()
+    return bool(frames > 0)
 
 
 def playback_rate(fps: float, stride: int) -> float:
