@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ import torch
 from media_server import MediaServer
 from PIL import Image, features
 
-from yolocore.data.remote import Web, may_be_told
+from yolocore.data.remote import Web, credentials, fetch_bytes, may_be_told
 from yolocore.data.sources import load_source
 from yolocore.errors import ConfigError, DataError, UnsupportedError
 
@@ -201,6 +203,45 @@ class TestAddresses:
         assert seen(media / "web.txt") == STILL * 2
         assert seen([f"{server.base}/one.png", media / "one.jpg", gray(50)]) == STILL * 3
 
+    @pytest.mark.parametrize("suffix", ["tiff", "webp", "gif"])
+    def test_all_pages_come(self, server, media, suffix):
+        server.files["many." + suffix] = (media / f"many.{suffix}").read_bytes()
+        assert seen(f"{server.base}/many.{suffix}") == FRAMES
+        server.files["many." + suffix] = b"garbage"
+        with pytest.raises(DataError, match=rf"{server.base}/many\.{suffix}: not a"):
+            seen(f"{server.base}/many.{suffix}", strict=True)
+
+    def test_a_file_of_unknown_kind_is_no_stream(self, server, media):
+        server.files |= {"still": (media / "one.png").read_bytes(), "moving": (media / "many.gif").read_bytes()}
+        server.types["moving"] = "image/gif"
+        assert seen(f"{server.base}/still") == [("video", 1, 50)]
+        assert seen(f"{server.base}/moving") == FRAMES
+
+    def test_spaces_and_letters(self, server, media):
+        server.files["a%20%C3%BC.png"] = (media / "one.png").read_bytes()
+        for name in ("a ü.png", "a%20%C3%BC.png", "a%20ü.png"):
+            assert seen(f"{server.base}/{name}") == STILL
+
+    @pytest.mark.parametrize("location", ["http://[::1/x.png", "//[", "http://a..b/x.png", "http://a:99999/"])
+    def test_redirections_to_nonsense(self, server, location):
+        server.redirects["x.png"] = location
+        with pytest.raises((DataError, ConfigError), match=r"Invalid IPv6|label empty|Port out of range"):
+            seen(f"{server.base}/x.png")
+
+    def test_hosts_that_cannot_be(self):
+        for address in ("http://a..b/x.png", "rtsp://a..b/x"):
+            with pytest.raises(ConfigError, match="label empty or too long"):
+                load_source(address)
+
+    def test_sizes_and_patience_have_limits(self, server, media):
+        server.files["one.png"] = bytes(1000)
+        with pytest.raises(DataError, match="too large: 1000 bytes, more than 999"):
+            fetch_bytes(f"{server.base}/one.png", Web(private=True, max_image_bytes=999))
+        started = time.monotonic()
+        with pytest.raises(DataError, match="too slow"):  # a byte now and then, for a minute
+            fetch_bytes(f"{server.base}/drip/600", Web(private=True, read_seconds=20, total_seconds=0.5))
+        assert time.monotonic() - started < 20
+
     def test_redirections_are_followed(self, server, media):
         server.files["one.png"] = (media / "one.png").read_bytes()
         server.redirects["there.png"] = "/one.png"
@@ -246,6 +287,14 @@ class TestAddresses:
         with pytest.raises(ConfigError, match="web page"):
             load_source(f"{server.base}/index.html", web=LOCAL)
 
+    @pytest.mark.parametrize(
+        ("address", "pair"),
+        [("http://ann:p%40ss@a.example/", "ann:p@ss"), ("rtsp://ann@a.example/", "ann:"), ("http://a.example/", None)],
+    )
+    def test_name_and_password_are_handed_over(self, address, pair):
+        header = credentials(address).get("Authorization", "")
+        assert (base64.b64decode(header.removeprefix("Basic ")).decode() if header else None) == pair
+
     def test_passwords_stay_out_of_messages(self):
         with pytest.raises(ConfigError) as error:
             load_source("rtsp://admin:secret@127.0.0.1/1")
@@ -270,3 +319,18 @@ def test_a_file_named_like_another_kind_is_a_file(tmp_path, monkeypatch):
     Path("screen").mkdir()
     cv2.imwrite("screen/0.png", gray(50))
     assert seen("screen") == STILL
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_tiff_is_turned_once(tmp_path, mode, orientation):
+    corner = gray(0, 40, 60)
+    corner[:20, :30] = 255
+    picture = Image.fromarray(corner[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(corner)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "turned.tif", tiffinfo={0x0112: orientation})
+    Image.fromarray(corner).save(tmp_path / "turned.png", exif=exif)
+    ((_, (found,), _),) = load_source(tmp_path / "turned.tif")
+    ((_, (wanted,), _),) = load_source(tmp_path / "turned.png")
+    assert np.array_equal(found, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import socket
 import sys
 import threading
 import time
@@ -17,9 +18,10 @@ from ffmpeg_media import RtmpMedia, TcpMedia, encoded, playlist
 from media_server import MediaServer
 from rtsp_server import RtspServer
 
-from yolocore.data.remote import Web, without_secrets
+from yolocore.data.remote import PORTS, Web, why_closed, without_secrets
 from yolocore.data.source_base import Retry
 from yolocore.data.sources import load_source
+from yolocore.data.streams import Feed
 from yolocore.errors import ConfigError, DataError, MissingFileError
 
 LOCAL = Web(private=True, read_seconds=5)
@@ -172,6 +174,43 @@ class TestOthers:
         assert source.frames == [0]
         assert shades(source, 20) == [(i, 50) for i in range(1, 21)]
 
+    @pytest.mark.parametrize(
+        "playlist",
+        [
+            "#EXTINF:1,\n{other}/part0.ts\n",
+            '#EXT-X-KEY:METHOD=AES-128,URI="{other}/part0.ts"\n#EXTINF:1,\npart0.ts\n',
+            "#EXT-X-MAP:URI={other}/part0.ts\n#EXTINF:1,\npart0.ts\n",
+            "#EXT-X-STREAM-INF:BANDWIDTH=1\ngone.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=1\nnested.m3u8\n",
+            "#EXTINF:1,\nfile:///etc/hostname\n",
+            "#EXTINF:1,\nhttp://[::1/x.ts\n",
+        ],
+    )
+    def test_what_a_playlist_may_not_name(self, server, playlist):
+        other = MediaServer()
+        elsewhere = other.base.replace("127.0.0.1", "localhost")  # private, and not the host that was allowed
+        head, end = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n", "#EXT-X-ENDLIST\n"
+        server.files["list.m3u8"] = server.files["typed"] = f"{head}{playlist}{end}".format(other=elsewhere).encode()
+        server.files["nested.m3u8"] = f"{head}#EXTINF:1,\n{elsewhere}/part0.ts\n{end}".encode()
+        server.files["part0.ts"] = other.files["part0.ts"] = encoded(50, 20, "mpegts")
+        server.types["typed"] = "application/vnd.apple.mpegurl"
+        server.redirects["on"] = "typed"
+        try:
+            for name in ("list.m3u8", "on"):
+                with pytest.raises(ConfigError, match="refused, as its playlist leads on"):
+                    opened(f"{server.base}/{name}")
+            assert other.served == {}
+        finally:
+            other.close()
+
+    def test_a_playlist_of_playlists(self, server, tmp_path):
+        server.files |= playlist(tmp_path, 50, 20, ended=True)
+        server.files["main.m3u8"] = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlist.m3u8\n"
+        assert shades(opened(f"{server.base}/main.m3u8"))[-1] == (20, 50)
+        many = "".join(f"#EXT-X-STREAM-INF:BANDWIDTH=1\n{i}.m3u8\n" for i in range(100))
+        server.files["main.m3u8"] = f"#EXTM3U\n{many}".encode()
+        with pytest.raises(ConfigError, match="more than 64 playlists"):
+            opened(f"{server.base}/main.m3u8")
+
     def test_a_web_camera_with_a_password(self, server):
         server.credentials = "admin:p@ss/1"
         address = f"http://admin:p%40ss%2F1@{server.base[7:]}/live/50/200"
@@ -208,6 +247,15 @@ class TestMjpeg:
         batches = list(itertools.islice(iter(source), 5))
         whole = [(paths, [round(im.mean() / 10) * 10 for im in images]) for paths, images, _ in batches]
         assert (names, [50, 150, 50]) in whole
+
+    def test_all_are_told_to_stop_before_one_is_waited_for(self, server, monkeypatch):
+        source = opened([f"{server.base}/live/50/500", f"{server.base}/live/150/500"])
+        told = []
+        close = Feed.close
+        monkeypatch.setattr(Feed, "close", lambda feed: (told.append([f.closed for f in source._feeds]), close(feed)))
+        next(batches := iter(source))
+        batches.close()  # a camera that hangs takes its time, and in it no other may be called again
+        assert told == [[True, True]] * 2
 
     def test_a_stream_that_ends_leaves_the_other_running(self, server):
         server.limits["live/50/5"] = 3
@@ -275,6 +323,13 @@ class TestFaults:
             opened("http://127.0.0.1:9/a.mjpg")
         capfd.readouterr()  # what FFmpeg prints
 
+    def test_without_a_port_the_usual_one_of_the_protocol_is_asked(self, monkeypatch):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setitem(PORTS, "rtsp", port)  # nobody listens there any more
+        assert why_closed("rtsp://127.0.0.1/x", 5) == "Connection refused"
+        assert why_closed("udp://127.0.0.1/x", 5) == ""
+
     def test_lists_and_mixtures(self, tmp_path):
         (tmp_path / "bad.streams").write_text("# none\nhere.jpg\n")
         with pytest.raises(DataError, match=r"bad\.streams:2: 'here\.jpg' is no stream"):
@@ -282,7 +337,8 @@ class TestFaults:
         with pytest.raises(MissingFileError):
             load_source("cameras.streams")
         cv2.imwrite(str(tmp_path / "a.png"), gray(1))
-        for mixed in ([tmp_path / "a.png", 97], [gray(1), "rtsp://8.8.8.8/1"]):
+        (tmp_path / "both.txt").write_text("a.png\nrtsp://8.8.8.8/1\n")
+        for mixed in ([tmp_path / "a.png", 97], [gray(1), "rtsp://8.8.8.8/1"], [gray(1), tmp_path / "both.txt"]):
             with pytest.raises(ConfigError, match="cannot be mixed"):
                 load_source(mixed)
 

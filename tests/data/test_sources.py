@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from ffmpeg_media import encoded
 from PIL import Image
 
 from yolocore.data.sources import as_bgr, load_source
-from yolocore.errors import ConfigTypeError, DataError, MissingFileError
+from yolocore.errors import ConfigError, ConfigTypeError, DataError, MissingFileError
 
 
 def picture(value=0, h=8, w=12):
@@ -79,6 +82,23 @@ class TestPaths:
         assert images[0].max() == 7
         assert names(tmp_path) == [[name]]
 
+    def test_a_pattern_goes_into_each_folder_once(self, folder, tmp_path):
+        deep = folder / "deep" / "er"
+        deep.mkdir(parents=True)
+        (folder / "0.png").rename(deep / "d.png")
+        (folder / ".hidden").mkdir()
+        (folder / "1.png").rename(folder / ".hidden" / "h.png")
+        for name in ("one", "two"):  # without care these two make 2^40 paths
+            (deep / name).symlink_to(folder)
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / "l.png").write_bytes((folder / "2.png").read_bytes())
+        (folder / "link").symlink_to(tmp_path / "linked")
+        assert names(f"{folder}/**/*.png") == [["2.png"], ["3.png"], ["d.png"], ["l.png"]]
+        assert names(f"{folder}/**/deep/**/*.png") == [["d.png"], ["2.png"], ["3.png"], ["l.png"]]  # through a link
+        assert [p for p in load_source(f"{folder}/**").files if not p.endswith(".md")] == [
+            f"{folder}/{name}" for name in ("2.png", "3.png", "deep/er/d.png", "link/l.png")
+        ]
+
     def test_a_home_is_expanded(self, folder, monkeypatch):
         monkeypatch.setenv("HOME", str(folder))
         assert names("~/1.png") == [["1.png"]]
@@ -108,6 +128,54 @@ class TestFaults:
         os.mkfifo(tmp_path / "pipe.jpg")
         with pytest.raises(DataError, match="neither a regular file"):
             load_source(tmp_path / "pipe.jpg")
+
+    def test_lists_name_the_line_of_a_fault(self, folder):
+        def listed(name, content):
+            (folder / name).write_bytes(content)
+            return load_source(folder / name)
+
+        with pytest.raises(MissingFileError, match=r"l\.txt:3: source=.*gone\.png"):
+            listed("l.txt", b"0.png\r\n\r\ngone.png\r\n")
+        with pytest.raises(MissingFileError, match=r"l\.csv:2: source=.*gone\.png"):
+            listed("l.csv", b"Image_Path,label\ngone.png,1\n")
+        with pytest.raises(DataError, match=r"l\.txt:1: 'l\.txt' is a list itself"):
+            listed("l.txt", b"l.txt\n")
+        with pytest.raises(MissingFileError, match=r"l\.txt:1: source=.*/7'"):
+            listed("l.txt", b"7\n")  # no webcam
+        for name in ("l.txt", "l.csv", "l.streams"):
+            with pytest.raises(DataError, match=rf"{name}: byte 0 is not UTF-8"):
+                listed(name, "0.png".encode("utf-16"))
+
+    def test_links_that_lead_nowhere_are_told(self, folder, caplog):
+        (folder / "gone.png").symlink_to("nothing")
+        (folder / "self.avi").symlink_to("self.avi")
+        os.mkfifo(folder / "pipe.avi")
+        (folder / "dir.png").mkdir()
+        source = load_source(folder)
+        with caplog.at_level(logging.WARNING):
+            assert len(list(source)) == 4
+        assert source.skipped == 3
+        for told in ("gone.png: cannot be opened", "self.avi: cannot be opened", "pipe.avi: not a regular file"):
+            assert told in caplog.text
+        for path in folder.glob("[0-9].png"):
+            path.unlink()
+        with pytest.raises(DataError, match="nothing could be read"):
+            list(load_source(f"{folder}/gone.*"))
+        with pytest.raises(DataError, match="no image or video in the pattern"):
+            load_source(f"{folder}/dir.*")
+
+    @pytest.mark.parametrize(
+        ("source", "kind", "why"),
+        [
+            ("", ConfigError, "text is empty"),
+            ([" "], ConfigError, "text is empty"),
+            ("~nobody.jpg", MissingFileError, "no such file"),
+            ("a" * 300 + ".jpg", DataError, "File name too long"),
+        ],
+    )
+    def test_texts_that_name_nothing(self, source, kind, why):
+        with pytest.raises(kind, match=why):
+            load_source(source)
 
     def test_bad_images_are_skipped_counted_and_named(self, folder, caplog):
         (folder / "1.png").write_bytes(b"not an image")
@@ -175,8 +243,27 @@ class TestMemory:
         assert as_bgr(Image.new("RGBA", (3, 2), (1, 2, 3, 0)))[0, 0].tolist() == [3, 2, 1]
         assert as_bgr(picture()[:, ::-1]).flags.c_contiguous
 
+    def test_pictures_that_cannot_be_read(self, folder):
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(folder / "cut.jpg")
+        (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:2000])
+        with Image.open(folder / "cut.jpg") as cut, pytest.raises(DataError, match=r"image0\.jpg: .*truncated"):
+            list(load_source(cut))
+        closed = Image.new("RGB", (4, 4))
+        closed.close()
+        for im in (closed, Image.new("La", (4, 4))):
+            with pytest.raises(DataError, match=r"image0\.jpg: the image of mode .* cannot be read"):
+                list(load_source(im))
+        assert as_bgr(Image.new("I", (2, 2), 70_000)).max() == 255
+
     @pytest.mark.parametrize(
-        "image", [np.zeros((3, 8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8), np.zeros((8, 8, 3))]
+        "image",
+        [
+            np.zeros((3, 8, 8), np.uint8),
+            np.zeros((0, 8, 3), np.uint8),
+            np.zeros((0, 8, 8, 3), np.uint8),
+            np.zeros((8, 8, 3)),
+        ],
     )
     def test_what_is_no_image_array(self, image):
         with pytest.raises(DataError, match=r"image0\.jpg: got"):
@@ -189,6 +276,8 @@ class TestMemory:
         assert images is x
         assert paths == ["image0.jpg", "image1.jpg", "image2.jpg"]
         assert (len(source), len(logs), source.source_type.tensor) == (1, 3, True)
+        ((_, images, _),) = load_source(x.clone().requires_grad_())
+        assert torch.equal(images, x)
         ((_, images, _),) = load_source((x[0] * 255).to(torch.uint8))
         assert images.shape == (1, 3, 32, 64)
         assert images.max() <= 1
@@ -199,6 +288,8 @@ class TestMemory:
             (torch.zeros(2, 32, 32, 3), r"\(B, 3, H, W\)"),
             (torch.zeros(0, 3, 32, 32), r"\(B, 3, H, W\)"),
             (torch.full((1, 3, 32, 32), 200.0), "divide by 255"),
+            (torch.full((1, 3, 32, 32), -1.0), "not normalised"),
+            (torch.full((1, 3, 32, 32), torch.nan), "from nan to nan"),
             (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "or uint8"),
         ],
     )
@@ -243,6 +334,19 @@ class TestVideos:
         kinds = [(source.kind, len(paths)) for paths, _, _ in source]
         assert kinds == [(None, 1), ("video", 5), (None, 1)]
 
+    @pytest.mark.parametrize("name", ["12:30:05.mp4", "file:x.mp4", "a%03d #1.mp4", "~draft.mp4", "[ü].mp4"])
+    def test_odd_names(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        Path(name).write_bytes(encoded(100, 20, "mpegts"))  # only FFmpeg reads it
+        assert [round(im.mean(), -1) for _, (im,), _ in load_source(name, vid_stride=10)] == [100, 100]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+    def test_a_name_that_is_no_text_does_not_end_the_process(self, clip):
+        odd = clip.with_name(os.fsdecode(b"\xff.avi"))
+        clip.rename(odd)
+        with pytest.raises(DataError, match="the name of a video has to be UTF-8"):
+            list(load_source(odd, strict=True))
+
     def test_cut_and_broken_videos_end(self, clip, caplog):
         rng = np.random.default_rng(0)
         writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
@@ -252,6 +356,21 @@ class TestVideos:
         data = clip.read_bytes()
         clip.write_bytes(data[: len(data) * 2 // 3])
         assert 1 <= sum(len(paths) for paths, _, _ in load_source(clip)) < 20
+        assert re.search(r"ended after frame \d+ of 20", caplog.text)
         clip.write_bytes(b"nothing")
         with pytest.raises(DataError, match="not a video"):
             list(load_source(clip))
+
+    @pytest.mark.parametrize(("stride", "whole", "rest"), [(1, [1, 2, 3, 4], [1, 2, 3]), (3, [1, 4], [1])])
+    def test_the_last_frame_is_missed(self, clip, caplog, stride, whole, rest):
+        writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+        for value in (50, 100, 150, 200):
+            writer.write(np.full((48, 64, 3), value, np.uint8))
+        writer.release()
+        data = clip.read_bytes()
+        source = load_source(clip, vid_stride=stride)
+        assert [source.frame for _ in source] == whole
+        assert not caplog.text
+        clip.write_bytes(data[: data.rindex(b"00dc", 0, data.rindex(b"idx1"))])  # AVI: chunks of frames, then an index
+        assert [source.frame for _ in source] == rest
+        assert f"ended after frame {rest[-1]} of 4" in caplog.text

@@ -17,8 +17,9 @@ TYPES = {"jpg": "image/jpeg", "png": "image/png", "mp4": "video/mp4", "avi": "vi
 class MediaServer:
     """Serves ``files`` (name to bytes), ``redirects`` (name to address) and endless streams below ``/live/``.
 
-    ``/live/<gray>/<frames>`` sends pictures of one gray value and hangs up after so many; ``served`` counts the
-    connections to each. ``credentials`` is the ``name:password`` a client has to know, if any.
+    ``/live/<gray>/<frames>`` sends pictures of one gray value and hangs up after so many; ``/drip/<tenths>`` sends a
+    byte every tenth of a second; ``served`` counts the connections to each. ``credentials`` is the ``name:password`` a
+    client has to know, if any.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif name.startswith("live/"):
             _, gray, frames = name.split("/")
             self._stream(int(gray), int(frames))
+        elif name.startswith("drip/"):
+            self._drip(int(name.split("/")[1]))
         elif name in media.files:
             self.send_response(200)
             kind = media.types.get(name) or TYPES.get(name.rsplit(".", 1)[-1], "application/octet-stream")
@@ -75,6 +78,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(media.files[name])
         else:
             self.send_error(404)
+
+    def _drip(self, count: int) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(count):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+        except OSError:
+            self.close_connection = True
 
     def _stream(self, gray: int, frames: int) -> None:
         self.send_response(200)

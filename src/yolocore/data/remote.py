@@ -12,20 +12,26 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS, ImageFault
 from yolocore.errors import ConfigError
-from yolocore.utils.transfer import is_private
+from yolocore.utils.transfer import NoRedirects, is_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CHUNK: Final = 1 << 18
 REDIRECTS: Final = 5
+ENCODED: Final = "%/:?#[]@!$&'()*+,;=~"  # what stands in an address as it is: RFC 3986, section 2.2, and "%"
 SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtmp": 1935}
 STREAM_SUFFIXES: Final = frozenset({"m3u8", "mjpg", "mjpeg"})
+PLAYLIST_SUFFIXES: Final = frozenset({"m3u8", "m3u", "hls"})
+PLAYLIST_BYTES: Final = 4 << 20
+PLAYLISTS: Final = 64  # of one stream, with all its variants
+URI: Final = re.compile(r'URI=("[^"]*"|[^,\s]*)')
 USER: Final = re.compile(r"(?<=://)[^/?#]*@")
 SECRET: Final = re.compile(
     r"(?<=[?&;/_])([\w-]*(?:pass|password|passwd|pwd|token|secret|sig|signature|auth|key)=)[^?&;/#]*", re.IGNORECASE
@@ -103,6 +109,7 @@ def check_address(address: str, private: bool) -> None:
     try:
         parts = urlsplit(address)
         port = parts.port or PORTS.get(parts.scheme.lower(), 443)
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ConfigError(f"source={without_secrets(address)!r}: {error}") from error
     if not parts.hostname:
@@ -114,25 +121,39 @@ def check_address(address: str, private: bool) -> None:
         )
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Hands a redirection back as an error, so that each address is checked before it is asked."""
+def _percent_encoded(url: str) -> str:
+    """Return an address with spaces and letters outside ASCII as browsers send them."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=quote(parts.path, ENCODED), query=quote(parts.query, ENCODED)))
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        del args, kwargs
+
+def _onward(url: str, location: str, name: str) -> str:
+    try:
+        onward = urljoin(url, location)
+        urlsplit(onward)
+    except ValueError as error:
+        raise ImageFault(name, "the server cannot be reached", f"it leads to {location!r}: {error}") from error
+    return onward
 
 
-def open_address(address: str, web: Web) -> Any:
+def open_address(address: str, web: Web, start: str = "") -> Any:
     """Ask a web server and return its answer, a file whose ``url`` is where the redirections ended.
+
+    Args:
+        address: what a person gave; its host is the only one that may lie in a private network, and is told its password.
+        web: how far addresses may be followed.
+        start: what to ask for, if the address led to something else.
 
     Raises:
         ConfigError: it lies, or leads, where it should not.
         ImageFault: the server cannot be reached or refuses.
     """
-    opener = urllib.request.build_opener(_NoRedirects())
-    name, url = without_secrets(address), address
+    opener = urllib.request.build_opener(NoRedirects())
+    name, url = without_secrets(address), start or address
     for _ in range(REDIRECTS + 1):
         own = urlsplit(url).hostname == urlsplit(address).hostname
         check_address(url, web.private and own)
+        url = _percent_encoded(url)
         if urlsplit(url).scheme.lower() not in {"http", "https"}:
             raise ConfigError(f"source={name!r} leads to {without_secrets(url)!r}, which is no web address; refused")
         headers = {"User-Agent": "yolocore", **(credentials(address) if may_be_told(url, address) else {})}
@@ -144,7 +165,7 @@ def open_address(address: str, web: Web) -> Any:
             error.close()
             if error.code not in {301, 302, 303, 307, 308} or not onward:
                 raise ImageFault(name, "the server refuses", f"{error.code} {error.reason}") from error
-            url = urljoin(url, onward)
+            url = _onward(url, onward, name)
         except (OSError, HTTPException) as error:
             raise ImageFault(name, "the server cannot be reached", str(getattr(error, "reason", error))) from error
     raise ImageFault(name, "the server cannot be reached", f"more than {REDIRECTS} redirections")
@@ -156,33 +177,35 @@ def fetch_bytes(address: str, web: Web) -> bytes:
     Raises:
         ConfigError, ImageFault: see :func:`open_address`; or it is too large, too slow or cut.
     """
-    return b"".join(_chunks(address, web, web.max_image_bytes))
+    with open_address(address, web) as answer:
+        return b"".join(_chunks(answer, without_secrets(address), web, web.max_image_bytes))
 
 
-def fetch_file(address: str, file: Path, web: Web) -> None:
-    """Write the video behind an address to ``file``; errors as for :func:`fetch_bytes`."""
-    with file.open("wb") as target:
-        for chunk in _chunks(address, web, web.max_video_bytes):
+def fetch_file(address: str, file: Path, web: Web, most: int) -> None:
+    """Write what is behind an address to ``file``, at most ``most`` bytes; errors as for :func:`fetch_bytes`."""
+    with open_address(address, web) as answer, file.open("wb") as target:
+        for chunk in _chunks(answer, without_secrets(address), web, most):
             target.write(chunk)
 
 
-def _chunks(address: str, web: Web, most: int) -> Any:
-    name, size, deadline = without_secrets(address), 0, time.monotonic() + web.total_seconds
-    with open_address(address, web) as answer:
-        announced = answer.headers.get("Content-Length") or ""
-        while True:
-            try:
-                chunk = answer.read(CHUNK)
-            except (OSError, HTTPException) as error:
-                raise ImageFault(name, "the connection ended early", str(error)) from error
-            size += len(chunk)
-            if size > most:
-                raise ImageFault(name, "the file is too large", f"more than {most} bytes")
-            if time.monotonic() > deadline:
-                raise ImageFault(name, "the server is too slow", f"not complete after {web.total_seconds:.0f} s")
-            if not chunk:
-                break
-            yield chunk
+def _chunks(answer: Any, name: str, web: Web, most: int) -> Iterator[bytes]:
+    size, deadline = 0, time.monotonic() + web.total_seconds
+    announced = answer.headers.get("Content-Length") or ""
+    if announced.isdigit() and int(announced) > most:
+        raise ImageFault(name, "the file is too large", f"{announced} bytes, more than {most}")
+    while True:
+        try:
+            chunk = answer.read1(CHUNK)  # what is there: to wait for all of it could take longer than the deadline
+        except (OSError, HTTPException) as error:
+            raise ImageFault(name, "the connection ended early", str(error)) from error
+        size += len(chunk)
+        if size > most:
+            raise ImageFault(name, "the file is too large", f"more than {most} bytes")
+        if time.monotonic() > deadline:
+            raise ImageFault(name, "the server is too slow", f"not complete after {web.total_seconds:.0f} s")
+        if not chunk:
+            break
+        yield chunk
     if announced.isdigit() and size < int(announced):
         raise ImageFault(name, "the connection ended early", f"{size} of {announced} bytes")
 
@@ -209,16 +232,15 @@ def look_up(address: str, web: Web) -> Remote:
     if suffix in STREAM_SUFFIXES:
         return Remote(address, "stream")
     with open_address(address, web) as answer:
-        content = answer.headers.get_content_maintype()
-        page = answer.headers.get_content_type() in {"text/html", "application/xhtml+xml"}
+        content = answer.headers.get_content_type()
         sized = answer.headers.get("Content-Length") is not None
-    if page:
+    if content in {"text/html", "application/xhtml+xml"}:
         raise ConfigError(
             f"source={without_secrets(address)!r} is a web page; give the address of the image, video or stream itself"
         )
-    if content == "image":
+    if content.startswith("image/") and content != "image/gif":
         return Remote(address, "image")
-    return Remote(address, "video" if content == "video" and sized else "stream")
+    return Remote(address, "video" if sized and not content.endswith("mpegurl") else "stream")
 
 
 def stream_address(address: str, web: Web) -> str:
@@ -232,8 +254,70 @@ def stream_address(address: str, web: Web) -> str:
         return address
     with open_address(address, web) as answer:
         url = str(answer.url)
+        playlist = is_playlist(answer)
+    if playlist:
+        check_playlist(address, url, web)
     user = USER.search(address)
     return url.replace("://", f"://{user[0]}", 1) if user and may_be_told(url, address) else url
+
+
+def is_playlist(answer: Any) -> bool:
+    """Tell whether FFmpeg may take what a server sends for an HLS playlist."""
+    kind = str(answer.headers.get_content_type())
+    return suffix_of(str(answer.url)) in PLAYLIST_SUFFIXES or kind.endswith("mpegurl")
+
+
+def check_playlist(address: str, url: str, web: Web) -> None:
+    """Refuse an HLS playlist (RFC 8216), with the playlists in it, that names what may not be asked for.
+
+    FFmpeg asks for it again, follows redirections of its parts and reads a live one over and over: a server that gives
+    another answer then is not found out.
+
+    Args:
+        address: of the stream.
+        url: where its redirections ended.
+        web: how far addresses may be followed.
+
+    Raises:
+        ConfigError: it names an address that lies where it should not, or too many playlists.
+        ImageFault: it cannot be had, or is too large.
+    """
+    waiting, hosts, secretless = [url], set[str](), without_secrets(address)
+    for count, playlist in enumerate(waiting):  # it grows
+        if count == PLAYLISTS:
+            raise ConfigError(f"source={secretless!r} names more than {PLAYLISTS} playlists; refused")
+        try:
+            answer = open_address(address, web, playlist)
+        except ImageFault:
+            if not count:
+                raise
+            continue  # FFmpeg leaves a variant out that is not there
+        with answer:
+            text = b"".join(_chunks(answer, secretless, web, PLAYLIST_BYTES)).decode(errors="replace")
+        try:
+            named = playlist_names(text, str(answer.url))
+            new = {"/".join(name.split("/")[:3]): name for name in named}
+            for name in (name for host, name in new.items() if host not in hosts):
+                _check_named(address, name, web)
+        except ValueError as error:
+            raise ConfigError(f"source={secretless!r}: refused, as its playlist leads on: {error}") from error
+        hosts |= new.keys()
+        if "#EXT-X-STREAM-INF" in text:
+            waiting += [name for name in dict.fromkeys(named) if name not in waiting]
+
+
+def _check_named(address: str, name: str, web: Web) -> None:
+    if urlsplit(name).scheme.lower() not in {"http", "https"}:
+        raise ConfigError(f"{without_secrets(name)!r} is no web address")
+    check_address(name, web.private and urlsplit(name).hostname == urlsplit(address).hostname)
+
+
+def playlist_names(text: str, base: str) -> list[str]:
+    """Return the addresses in an HLS playlist: its lines, and the values of URI in its tags; relative to ``base``."""
+    found: list[str] = []
+    for line in (line.strip() for line in text.splitlines()):
+        found += [m.strip('"') for m in URI.findall(line)] if line.startswith("#") else [line]
+    return [urljoin(base, name) for name in found if name and not name.startswith("data:")]
 
 
 def why_closed(address: str, seconds: float) -> str:

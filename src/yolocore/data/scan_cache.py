@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 _ARRAYS = ("shapes", "offsets", "cls", "bboxes", "seg_points", "seg_offsets")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolocore.data.images import VID_FORMATS, ImageFault, decode_image, read_image
+from yolocore.data.images import VID_FORMATS, ImageFault, read_image
 from yolocore.data.pages import HEIF_SUFFIXES, Pages, prepare_heif
 from yolocore.data.pages import SUFFIXES as PAGED_SUFFIXES
-from yolocore.data.remote import Remote, fetch_bytes, fetch_file, suffix_of
+from yolocore.data.remote import Remote, fetch_file, suffix_of
 from yolocore.data.source_base import Item, Options, Source
 from yolocore.data.video import Video
 from yolocore.errors import DataError
@@ -51,45 +52,44 @@ class FileSource(Source):
         """See :class:`Source`."""
         for i, (place, is_video) in enumerate(zip(self.places, self.video_flag, strict=True), 1):
             try:
-                yield from self._video(place, i) if is_video else self._image(place, i)
+                with self._at_hand(place, is_video) as file:
+                    yield from (self._video if is_video else self._image)(file, str(place), i)
             except DataError as fault:
                 self.skip(fault)
 
-    def _image(self, place: Path | Remote, i: int) -> Iterator[Item]:
-        name, most = str(place), self.options.max_pixels
-        if isinstance(place, Remote):
-            yield Item(name, decode_image(self._fetched(place), name, most), f"image {i}/{self.nf} {name}: ")
+    @contextmanager
+    def _at_hand(self, place: Path | Remote, is_video: bool) -> Iterator[Path]:
+        """Give a file that holds what is at ``place``; faults of a fetched one carry its address."""
+        if isinstance(place, Path):
+            yield place
             return
-        pages = Pages(place, self.vid_stride, most) if _suffix(place) in PAGED_SUFFIXES else None
+        web = self.options.web
+        with tempfile.TemporaryDirectory(prefix="yolocore-") as folder:
+            file = Path(folder) / f"file.{_suffix(place) or 'mp4'}"
+            fetch_file(str(place.address), file, web, web.max_video_bytes if is_video else web.max_image_bytes)
+            try:
+                yield file
+            except ImageFault as fault:
+                raise ImageFault(str(place), fault.reason, fault.detail) from fault
+
+    def _image(self, file: Path, name: str, i: int) -> Iterator[Item]:
+        most = self.options.max_pixels
+        pages = Pages(file, self.vid_stride, most) if _suffix(file) in PAGED_SUFFIXES else None
         if pages is not None and pages.frames > 1:
             yield from self._numbered(pages, name, f"page {i}/{self.nf}")
         else:
-            yield Item(name, read_image(place, most), f"image {i}/{self.nf} {name}: ")
+            yield Item(name, read_image(file, most), f"image {i}/{self.nf} {name}: ")
 
-    def _fetched(self, place: Remote) -> bytes:
-        return fetch_bytes(str(place.address), self.options.web)
-
-    def _video(self, place: Path | Remote, i: int) -> Iterator[Item]:
-        if isinstance(place, Path):
-            yield from self._frames(place, str(place), i)
-            return
-        with tempfile.TemporaryDirectory(prefix="yolocore-") as folder:
-            file = Path(folder) / f"video.{suffix_of(str(place.address)) or 'mp4'}"
-            fetch_file(str(place.address), file, self.options.web)
-            yield from self._frames(file, str(place), i)
-
-    def _frames(self, file: Path, name: str, i: int) -> Iterator[Item]:
-        try:
-            video = Video(file, self.vid_stride, self.options.max_pixels)
-        except ImageFault as fault:
-            raise ImageFault(name, fault.reason, fault.detail) from fault
-        with video:
+    def _video(self, file: Path, name: str, i: int) -> Iterator[Item]:
+        last = 0
+        with Video(file, self.vid_stride, self.options.max_pixels) as video:
             self.cap = video.cap
-            last = 0
-            for item in self._numbered(video, name, f"video {i}/{self.nf}"):
-                last = item.frame
-                yield item
-        self.cap = None
+            try:
+                for item in self._numbered(video, name, f"video {i}/{self.nf}"):
+                    last = item.frame
+                    yield item
+            finally:
+                self.cap = None
         if not last:
             raise DataError(f"{name}: the video has no frame that can be decoded")
         if last + self.vid_stride <= video.frames:

@@ -77,8 +77,10 @@ class TensorSource(Source):
             return x.float() / 255
         if not x.is_floating_point():
             raise DataError(f"{got}; it holds floating numbers from 0 to 1, or uint8")
-        if x.max() > 2:
-            raise DataError(f"{got} with values up to {float(x.max()):g}; they go from 0 to 1: divide by 255")
+        low, high = x.min().item(), x.max().item()
+        if not (low >= -0.5 and high <= 2):  # nor NaN; resizing may overshoot a little
+            hint = "divide by 255" if high > 2 else "give the colours themselves, not normalised"
+            raise DataError(f"{got} with values from {low:g} to {high:g}; they go from 0 to 1: {hint}")
         return x
 
     def count(self) -> int:

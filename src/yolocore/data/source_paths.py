@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 from yolocore.data.images import IMG_FORMATS, VID_FORMATS
 from yolocore.data.remote import Remote, Web, check_address, is_address, look_up
 from yolocore.data.youtube import is_video_page, need_package
-from yolocore.errors import DataError, MissingFileError
+from yolocore.errors import ConfigError, DataError, MissingFileError, YolocoreError
 
 MEDIA = IMG_FORMATS | VID_FORMATS
-HEADERS = {"file", "filename", "im_file", "image", "images", "path", "source"}
+LISTS = {".csv", ".txt"}
+HEADERS = {"file", "file_name", "filename", "filepath", "im_file", "image", "image_path", "images", "path", "source"}
 DIGITS = re.compile(r"\d+")
 
 
@@ -27,27 +30,73 @@ def expand(source: str | Path, web: Web = Web()) -> list[Path | Remote]:  # noqa
     Raises:
         MissingFileError: nothing of that name.
         DataError: nothing in it that is an image or a video, or a server that cannot be reached.
-        ConfigError: an address that may not be followed.
+        ConfigError: an empty text, or an address that may not be followed.
         UnsupportedError: a video of YouTube, without the package that finds it.
     """
     text = str(source)
+    if not text.strip():
+        raise ConfigError("source: the text is empty; the images of the working directory are source='.'")
     if is_address(text):
         return [_remote(text, web)]
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return [*_media(path.iterdir(), f"folder {path}")]
-    if path.is_file():
+    path = _at_home(text)
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        return [*_media(_entries(path), f"folder {path}")]
+    if stat.S_ISREG(mode):
         return _file(path, web)
-    if path.exists():
+    if mode:
         raise DataError(f"source={text!r} is neither a regular file nor a folder")
-    if DIGITS.fullmatch(text):
+    if isinstance(source, str) and DIGITS.fullmatch(text):
         return [Remote(int(text), "stream")]
     if glob.has_magic(str(path)):
-        matches = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns too)
+        matches = _matches(path)
         if not matches:
             raise MissingFileError(f"source={text!r}: no file matches below {Path.cwd()}")
         return [*_media(matches, f"pattern {text!r}")]
     raise MissingFileError(f"source={text!r}: no such file or folder; looked at {path.absolute()}")
+
+
+def _at_home(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (leaves a name such as ~draft.jpg alone)
+
+
+def _mode(path: Path) -> int:
+    """Return the file type bits of what a path leads to, 0 where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
+    except OSError as error:
+        raise DataError(f"source={str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"source={str(folder)!r} cannot be read: {error.strerror}") from error
+
+
+def _matches(pattern: Path) -> set[Path]:
+    """Return what a pattern matches; ``**`` goes into each folder once, so that links cannot lead it in circles."""
+    if "**" not in pattern.parts:
+        return {Path(name) for name in glob.glob(str(pattern))}  # noqa: PTH207 (absolute patterns too)
+    at = pattern.parts.index("**")
+    tail = pattern.parts[at + 1 :] or ("*",)
+    folders = [folder for top in _matches(Path(*pattern.parts[:at])) for folder in _folders(top)]
+    return {match for folder in folders for match in _matches(Path(glob.escape(str(folder)), *tail))}
+
+
+def _folders(top: Path) -> list[Path]:
+    """Return a folder and those below it, each once under its shortest name, without hidden ones."""
+    found: dict[str, Path] = {}  # by what it is behind all links
+    level = [top]
+    while level:
+        new = {os.path.realpath(p): p for p in reversed(level) if os.path.isdir(p)}  # noqa: PTH112 (never raises)
+        new = {real: folder for real, folder in new.items() if real not in found}
+        found |= new
+        level = sorted(p for folder in new.values() for p in _entries(folder) if not p.name.startswith("."))
+    return list(found.values())
 
 
 def _remote(address: str, web: Web) -> Remote:
@@ -58,10 +107,12 @@ def _remote(address: str, web: Web) -> Remote:
 
 
 def _media(candidates: Any, where: str) -> list[Path]:
-    files = [p for p in candidates if p.suffix[1:].lower() in MEDIA and not p.name.startswith(".")]
+    """Return the candidates with a suffix that is read; of a link that leads nowhere the reader tells."""
+    named = (p for p in candidates if p.suffix[1:].lower() in MEDIA and not p.name.startswith("."))
+    files = sorted(p for p in named if not os.path.isdir(p))  # noqa: PTH112 (never raises)
     if not files:
         raise DataError(f"source: no image or video in the {where}; suffixes read: {_suffixes()}")
-    return sorted(p for p in files if p.is_file())
+    return files
 
 
 def _suffixes() -> str:
@@ -70,7 +121,7 @@ def _suffixes() -> str:
 
 def _file(path: Path, web: Web) -> list[Path | Remote]:
     suffix = path.suffix.lower()
-    if suffix in {".txt", ".csv"}:
+    if suffix in LISTS:
         return _listed(path, web)
     if suffix == ".streams":
         return _streams(path, web)
@@ -81,23 +132,40 @@ def _file(path: Path, web: Web) -> list[Path | Remote]:
 
 def _listed(path: Path, web: Web) -> list[Path | Remote]:
     """Return what a list names: a line of a .txt, the first cell of a .csv row; files are relative to the list."""
-    text = path.read_text(encoding="utf-8-sig")
+    entries = list(enumerate(_text(path).splitlines(), 1))
     if path.suffix.lower() == ".csv":
-        entries = [row[0].strip() for row in csv.reader(text.splitlines()) if row]
-        entries = entries[1:] if entries and entries[0].lower() in HEADERS else entries
-    else:
-        entries = [line.strip() for line in text.splitlines()]
-    places = [e if is_address(e) else path.parent / Path(e).expanduser() for e in entries if e]
-    files = [file for place in places for file in expand(place, web)]
+        rows = csv.reader(line for _, line in entries)
+        entries = [(rows.line_num, row[0]) for row in rows if row]
+        entries = entries[1:] if entries and entries[0][1].strip().lower() in HEADERS else entries
+    files = [file for number, entry in entries if entry.strip() for file in _entry(path, number, entry.strip(), web)]
     if not files:
         raise DataError(f"{path}: the list names no image")
     return files
 
 
+def _entry(path: Path, number: int, entry: str, web: Web) -> list[Path | Remote]:
+    try:
+        if Path(entry).suffix.lower() in LISTS:
+            raise DataError(f"{entry!r} is a list itself; a list names images, videos, folders and addresses")
+        return expand(entry if is_address(entry) else path.parent / _at_home(entry), web)
+    except YolocoreError as error:
+        kind = DataError if isinstance(error, DataError) else type(error)
+        raise kind(f"{path}:{number}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8 text; expected one entry a line") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _streams(path: Path, web: Web) -> list[Path | Remote]:
     """Return the live streams of a .streams file: an address or the number of a webcam a line, # for comments."""
     found: list[Path | Remote] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue

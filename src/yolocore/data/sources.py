@@ -69,7 +69,7 @@ def _places(places: Sequence[Path | Remote], options: Options) -> Source:
 
 
 def _array(source: NDArray[Any], options: Options) -> Source:
-    return MemorySource(list(source) if source.ndim == 4 else [source], options)
+    return MemorySource(list(source) if source.ndim == 4 and len(source) else [source], options)
 
 
 def _list(source: Sequence[Any], options: Options) -> Source:

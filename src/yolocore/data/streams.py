@@ -70,11 +70,15 @@ class Feed:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop reading and let go of the stream; returns when the thread has ended."""
+    def stop(self) -> None:
+        """Ask the thread to end."""
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop reading and let go of the stream; returns when the thread has ended."""
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join(self.retry.timeout + 1)
         else:
@@ -82,7 +86,7 @@ class Feed:
 
     @property
     def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
+        """Whether :meth:`stop` was called."""
         return self._stop.is_set()
 
     @property
@@ -267,6 +271,8 @@ class LiveSource(Source):
             while batch := self._next():
                 yield batch
         finally:
+            for feed in self._feeds:  # all at once: each may hang until its time is up
+                feed.stop()
             for feed in self._feeds:
                 feed.close()
 

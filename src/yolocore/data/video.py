@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import cv2
 
-from yolocore.data.images import ImageFault, check_pixels
+from yolocore.data.images import ImageFault, check_pixels, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Video:
 
     def __init__(self, path: Path, stride: int, max_pixels: int) -> None:
         self.stride = stride
-        self.cap = cv2.VideoCapture(str(path))
+        self.cap = cv2.VideoCapture(_name_for_opencv(path))
         if not self.cap.isOpened():
             raise ImageFault(path, "not a video that can be decoded")
         height, width = (self.cap.get(p) for p in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
@@ -65,3 +65,15 @@ class Video:
                 if not self.cap.grab():
                     return
             number += self.stride
+
+
+def _name_for_opencv(path: Path) -> str:
+    """Return the absolute path of a regular file: FFmpeg takes what is before a colon in ``12:30.mp4`` for a protocol."""
+    with open_regular(path):  # never blocks on a FIFO
+        pass
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # OpenCV would end the process
+        raise ImageFault(path, "the name of a video has to be UTF-8", "rename the file") from error
+    return name

@@ -67,11 +67,14 @@ def forget(part: Path) -> None:
     note_of(part).unlink(missing_ok=True)
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Hands a redirection back as an error, so that each address is checked before it is asked."""
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Hands a redirection back as an error, unread, so that each address is checked before it is asked."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        del args, kwargs
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> None:
+        """Follow nothing."""
+        del req, fp, code, msg, headers
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 class _Cut(Exception):  # noqa: N818 - a signal between two methods
@@ -185,7 +188,7 @@ class Client:
     def _copy(self, answer: Any, file: Any, size: int, total: int | None, url: str) -> int:
         """Write the body behind the ``size`` bytes that are here; return how many there are then."""
         shown = 0
-        while chunk := answer.read(CHUNK):
+        while chunk := answer.read1(CHUNK):  # to wait for all of it could take longer than the deadline
             size += len(chunk)
             self._check_size(url, size)
             file.write(chunk)
@@ -207,7 +210,7 @@ class Client:
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
         """Ask for ``url``, following redirections that are allowed."""
-        opener = urllib.request.build_opener(_NoRedirects())
+        opener = urllib.request.build_opener(NoRedirects())
         for _ in range(REDIRECTS + 1):
             self._check_address(url)
             request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
