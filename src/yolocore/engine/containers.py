@@ -226,7 +226,7 @@ class Masks(Container):
         if masks.shape[1:] == (h, w):
             return masks > 0
         gain, left, top = ops.gain_and_pad(masks.shape[1:], (h, w))
-        nh, nw = round(h * gain), round(w * gain)
+        nh, nw = max(round(h * gain), 1), max(round(w * gain), 1)  # of a narrow strip one pixel is left
         inner = (masks[:, top : top + nh, left : left + nw] > 0).astype(np.float32)
         resized = [cv2.resize(m, (w, h), interpolation=cv2.INTER_LINEAR) > 0.5 for m in inner]
         return np.stack(resized) if resized else np.zeros((0, h, w), bool)

@@ -68,7 +68,7 @@ def draw_keypoints(pen: Annotator, result: Results, radius: int, limbs: bool) ->
     scored = host_boxes(result)
     sizes = extents(points) if scored is None else (scored.xyxy[:, 2:] - scored.xyxy[:, :2]).max(1)
     for shape, size in zip(points, sizes, strict=True):
-        fitting = max(round(radius * min(float(size) / LARGE, 1.0)), 1)
+        fitting = max(round(radius * min(1.0, float(size) / LARGE)), 1)  # min keeps the 1 beside NaN
         pen.kpts(shape, result.orig_shape, fitting, limbs)
 
 

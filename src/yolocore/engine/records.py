@@ -33,18 +33,26 @@ def text_lines(result: Results, save_conf: bool = False) -> list[str]:
         return []
     ends = [[p] if save_conf else [] for p in scored.conf]
     if scored.is_track:
-        ends = [[*end, i] for end, i in zip(ends, scored.id, strict=True)]
+        ends = [[*end, int(i)] for end, i in zip(ends, scored.id, strict=True)]
     bodies = _bodies(result)
     rows = zip(scored.cls, bodies, ends, strict=True)
-    return [" ".join(f"{v:g}" for v in (int(c), *body, *end)) for c, body, end in rows if len(body)]
+    return [" ".join(_written(v) for v in (int(c), *body, *end)) for c, body, end in rows if len(body)]
+
+
+def _written(value: Any) -> str:
+    """Return a whole number with all its digits, another one with six."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _bodies(result: Results) -> list[NDArray[Any]]:
-    """Return the coordinates that follow the class in each line; none for a mask without a pixel."""
+    """Return the coordinates that follow the class in each line; none for a mask that is no polygon.
+
+    The outline of one pixel or of a straight row of them has one or two points; two would read as a box.
+    """
     if result.obb is not None:
         return list(result.obb.numpy().xyxyxyxyn.reshape(-1, 8))
     if result.masks is not None:
-        return [points.reshape(-1) for points in result.masks.xyn]
+        return [points.reshape(-1) if len(points) > 2 else points[:0, 0] for points in result.masks.xyn]
     boxes = list(result.boxes.numpy().xywhn) if result.boxes is not None else []
     if result.keypoints is None:
         return boxes

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from torch import Tensor
 
 from yolocore.engine import bridges
 from yolocore.engine.containers import OBB, Boxes, Container, Keypoints, Masks, Probs
@@ -19,7 +20,7 @@ from yolocore.engine.drawing import draw_boxes, draw_keypoints, draw_masks, draw
 from yolocore.engine.records import summarise, text_lines
 from yolocore.errors import ConfigError
 from yolocore.utils.image_files import save_one_box, show_image, write_image
-from yolocore.utils.ops import clip_boxes
+from yolocore.utils.ops import as_numpy, clip_boxes
 from yolocore.utils.plotting import Annotator
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Results:
     """The predictions for one image.
 
     ``len(r)`` is the number of instances (of classes for a classification); ``r[i]``, ``r[a:b]``, ``r[mask]``
-    give a new ``Results`` with only those, and iterating gives them one by one.
+    give a new ``Results`` with only those, and iterating gives them one by one. The classes that are left of a
+    classification are counted, and named, anew from 0.
 
     Args:
         orig_img: (H, W, 3) uint8 BGR image.
@@ -114,7 +116,11 @@ class Results:
         return next((len(value) for value in self._present().values()), 0)
 
     def __getitem__(self, index: Any) -> Self:
-        return self._map(lambda value: value[index])
+        out = self._map(lambda value: value[index])
+        if self.probs is not None:
+            kept = np.atleast_1d(np.arange(len(self.probs))[as_numpy(index) if isinstance(index, Tensor) else index])
+            out.names = {i: self.names[c] for i, c in enumerate(kept.tolist())}
+        return out
 
     def __iter__(self) -> Iterator[Self]:
         return (self[i] for i in range(len(self)))
@@ -284,16 +290,21 @@ class Results:
     def save_crop(self, save_dir: str | Path, file_name: str | Path = "im.jpg") -> None:
         """Write every box as a JPEG ``save_dir/<class>/<stem>.jpg``; a taken name gets a number.
 
-        A box grows by 2 % and 10 pixels before it is cut. Classifications and rotated boxes have no crops.
+        A box grows by 2 % and 10 pixels before it is cut; one that holds no pixel of the image has no crop.
+        Classifications and rotated boxes have none either.
         """
         if self.boxes is None:
             kind = "a classification" if self.probs is not None else "a result without upright boxes"
             LOGGER.warning("save_crop: %s has nothing to crop", kind)
             return
         boxes = self.boxes.numpy()
+        outside = 0
         for xyxy, cls in zip(boxes.xyxy, boxes.cls.astype(int).tolist(), strict=True):
             folder = Path(save_dir) / folder_name(self.names[cls])
-            save_one_box(xyxy, self.orig_img, file=folder / Path(file_name).name, BGR=True)
+            crop = save_one_box(xyxy, self.orig_img, file=folder / Path(file_name).name, BGR=True)
+            outside += crop.size == 0
+        if outside:
+            LOGGER.warning("save_crop: %s: %d of %d boxes hold no pixel of the image", self.path, outside, len(boxes))
 
     def save(self, filename: str | Path | None = None, *args: Any, **kwargs: Any) -> str:
         """Write the annotated image and return its path.

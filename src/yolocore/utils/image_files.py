@@ -131,7 +131,7 @@ def save_one_box(
     Args:
         xyxy: the box in pixels.
         im: (H, W, 3) uint8 BGR image.
-        file: a JPEG of this stem is written; a taken name gets a number.
+        file: a JPEG of this stem is written, unless the crop is empty; a taken name gets a number.
         gain: factor by which width and height grow.
         pad: pixels by which they grow besides.
         square: make the crop as wide as it is high before it grows.
@@ -139,18 +139,16 @@ def save_one_box(
         save: write the file.
 
     Returns:
-        (h, w, 3) uint8 copy, clipped to the image.
+        (h, w, 3) uint8 copy, clipped to the image; empty for a box beside the image or of NaN.
     """
     box = xyxy2xywh(as_numpy(xyxy).reshape(-1)[:4].astype(np.float64))
     if square:
         box[2:] = box[2:].max()
     box[2:] = box[2:] * gain + pad
-    x1, y1, x2, y2 = xywh2xyxy(box)
     h, w = im.shape[:2]
-    left, right = int(min(max(x1, 0), w)), int(min(max(x2, 0), w))
-    top, bottom = int(min(max(y1, 0), h)), int(min(max(y2, 0), h))
+    left, top, right, bottom = np.nan_to_num(xywh2xyxy(box)).clip(0, (w, h, w, h)).astype(int).tolist()
     crop = im[top:bottom, left:right].copy()
-    if save:
+    if save and crop.size:
         file = Path(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_image(free_path(file.with_suffix(".jpg")), crop)

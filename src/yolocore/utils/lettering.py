@@ -79,7 +79,7 @@ class FontPen:
         self.ascent, self.descent = self.font.getmetrics()
 
     def _font_for(self, text: str) -> ImageFont.FreeTypeFont:
-        rare = "".join(sorted({letter for letter in text if letter.isprintable() and not letter.isascii()}))
+        rare = rare_letters(text)
         return load_font(covering_font(self.name, rare), self.size) if rare else self.font
 
     def measure(self, text: str) -> tuple[int, int]:
@@ -128,8 +128,15 @@ def covering_font(font: str, letters: str) -> str:
             candidate = load_font(font, 16)
         if lacks_none(candidate, letters):
             return name
-    LOGGER.warning("no font at hand has the letters %s; name one that has: plot(font='path.ttf')", letters)
+    LOGGER.warning(
+        "no font at hand has the letters %s; install one that has, or name it: plot(font='path.ttf')", letters
+    )
     return font
+
+
+def rare_letters(text: str) -> str:
+    """Return the letters of ``text`` outside ASCII, each once and in order."""
+    return "".join(sorted({letter for letter in text if letter.isprintable() and not letter.isascii()}))
 
 
 def lacks_none(font: ImageFont.FreeTypeFont, letters: str) -> bool:

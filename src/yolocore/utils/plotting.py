@@ -32,6 +32,7 @@ LIMBS = (
     (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
     (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
 )  # fmt: skip
+REACH = 1e6  # pixels; farther corners are too much for OpenCV
 LEGIBLE = 11.0  # pixels; labels of small boxes are not written smaller
 LEFT, RIGHT, MIDDLE = (180, 165, 0), (0, 120, 240), (255, 90, 195)  # BGR of the sides of a body
 
@@ -182,8 +183,8 @@ class Annotator:
 
     @staticmethod
     def _corners(box: Any, *, rotated: bool = False) -> NDArray[np.int64]:
-        """Return a box as whole pixels: (4,) xyxy, or (4, 2) corners."""
-        points = as_numpy(box).astype(np.float64)
+        """Return a box as whole pixels, 0 for NaN: (4,) xyxy, or (4, 2) corners."""
+        points = np.nan_to_num(as_numpy(box).astype(np.float64)).clip(-REACH, REACH)
         is_rotated = rotated or points.shape == (4, 2)
         return (points.reshape(4, 2) if is_rotated else points.reshape(-1)[:4]).round().astype(np.int64)
 
@@ -303,7 +304,7 @@ class Annotator:
         seen = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0]) & ((x > 0) | (y > 0))
         if points.shape[1] == 3:
             seen &= points[:, 2] >= conf_thres
-        at = points[:, :2].round().astype(int)
+        at = np.where(seen[:, None], points[:, :2], 0).round().astype(int)
         person = len(points) == 17
         one = _colour(kpt_color) if kpt_color is not None else None
         for a, b in LIMBS if person and kpt_line else ():

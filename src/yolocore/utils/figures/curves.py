@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolocore.utils.figures.style import FAINT, INK, MEDIUM, PALETTE, dress, new_figure, save_figure
+from yolocore.utils.figures.style import (
+    FAINT,
+    INK,
+    MEDIUM,
+    PALETTE,
+    dress,
+    new_figure,
+    save_figure,
+    shown_name,
+)
 from yolocore.utils.metrics import smooth
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ def plot_pr_curve(x: ArrayLike, y: ArrayLike, ap50: ArrayLike, names: Sequence[s
     y, ap50 = np.asarray(y), np.asarray(ap50)
     figure = new_figure(7, 5)
     axes = _unit_axes(figure, "Precision over recall, IoU 0.5", "Recall", "Precision")
-    labels = [f"{name}  {value:.3f}" for name, value in zip(names, ap50, strict=True)]
+    labels = [f"{_legend_name(name)}  {value:.3f}" for name, value in zip(names, ap50, strict=True)]
     _draw_classes(axes, np.asarray(x), y, labels)
     if len(y):
         _draw_mean(axes, np.asarray(x), y.mean(0), f"all classes\n{ap50.mean():.3f} mAP50")
@@ -57,7 +66,7 @@ def plot_confidence_curve(
     x, y = np.asarray(x), np.asarray(y)
     figure = new_figure(7, 5)
     axes = _unit_axes(figure, f"{quantity} over confidence, IoU 0.5", "Confidence", quantity)
-    _draw_classes(axes, x, y, names)
+    _draw_classes(axes, x, y, [_legend_name(name) for name in names])
     if len(y):
         mean = smooth(y.mean(0), SMOOTHING)
         best = int(mean.argmax())
@@ -65,6 +74,11 @@ def plot_confidence_curve(
         axes.plot(x[best], mean[best], "o", color=INK, markersize=6, clip_on=False)
         figure.legend(loc="outside right upper", fontsize=MEDIUM, frameon=False)
     return save_figure(figure, path)
+
+
+def _legend_name(name: str) -> str:
+    """Return a name for the legend, which leaves out what begins with an underscore."""
+    return f" {shown_name(name)}" if name.startswith("_") else shown_name(name)
 
 
 def _unit_axes(figure: Figure, title: str, x: str, y: str) -> Axes:

@@ -11,8 +11,10 @@ from yolocore.utils.figures.style import (
     PALETTE,
     SMALL,
     dress,
+    name_columns,
     new_figure,
     save_figure,
+    shown_name,
     whole_numbers,
 )
 
@@ -60,7 +62,7 @@ def _plot_counts(axes: Axes, counts: NDArray[Any], names: Mapping[int, str]) -> 
     whole_numbers(axes.yaxis)
     if n <= WITH_NAMES:
         size = float(np.clip(330 / max(n, 1), 4, SMALL))
-        axes.set_xticks(range(n), [str(names.get(i, i)) for i in range(n)], rotation=0 if few else 90, fontsize=size)
+        name_columns(axes, [shown_name(names.get(i, i)) for i in range(n)], size)
 
 
 def _plot_outlines(axes: Axes, cls: NDArray[Any], boxes: NDArray[Any]) -> None:

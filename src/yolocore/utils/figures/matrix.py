@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolocore.utils.figures.style import AREA_MAP, GRID, INK, MEDIUM, dress, new_figure, save_figure
+from yolocore.utils.figures.style import (
+    AREA_MAP,
+    GRID,
+    INK,
+    MEDIUM,
+    dress,
+    name_columns,
+    new_figure,
+    save_figure,
+    shown_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +27,6 @@ if TYPE_CHECKING:
 
 WITH_VALUES = 30  # numbers are written into the cells up to this many classes
 WITH_NAMES = 120
-FEW, UPRIGHT = 12, 60  # classes whose names are not turned on end; letters in a row that fit beside one another
 DARK = 0.6  # above this share of the colour scale text is white
 
 
@@ -48,10 +57,9 @@ def plot_confusion_matrix(
     if n <= WITH_VALUES:
         _write_values(axes, matrix, image.norm, "{:.2f}" if normalized else "{:.0f}")
     size = float(np.clip(520 / n, 4.5, MEDIUM))
-    ticks, names = (range(n), labels) if n <= WITH_NAMES else ((), ())
-    turn = (0 if max(map(len, labels)) * n <= UPRIGHT else 40) if n <= FEW else 90
-    axes.set_xticks(ticks, names, rotation=turn, fontsize=size, ha="right" if turn == 40 else "center")
-    axes.set_yticks(ticks, names, fontsize=size)
+    names = [shown_name(label) for label in labels] if n <= WITH_NAMES else []
+    name_columns(axes, names, size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
     if n <= WITH_VALUES:
         edges = np.arange(n + 1) - 0.5
         axes.vlines(edges, -0.5, n - 0.5, colors=GRID, linewidth=0.6)

@@ -17,6 +17,7 @@ from yolocore.utils.figures.style import (
     dress,
     new_figure,
     save_figure,
+    shown_name,
     whole_numbers,
 )
 
@@ -69,7 +70,7 @@ def plot_results(csv_path: str | Path, path: str | Path | None = None) -> Path:
     marker = "o" if rows <= WITH_MARKERS else ""
     for place, (title, lines) in enumerate(shown.items(), start=1):
         axes = figure.add_subplot(down, across, place)
-        dress(axes, title)
+        dress(axes, shown_name(title))
         for color, (label, name) in zip(PALETTE, lines.items(), strict=False):
             known = ~np.isnan(columns[name])
             x, y = epochs[known], columns[name][known]

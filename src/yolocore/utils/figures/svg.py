@@ -93,5 +93,6 @@ def _line(label: str, style: int, values: Line, places: Line) -> list[str]:
 def number(value: float) -> str:
     """Return a short form of a number for an axis."""
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+        mantissa, _, power = f"{value:.2e}".partition("e")  # 7.15e-4: marks differ in their third digit
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
     return f"{value:.6g}"
