@@ -159,6 +159,12 @@ def test_every_default_is_valid_and_of_the_same_type() -> None:
         assert type(value) is type(argument.default)
 
 
+@pytest.mark.parametrize("value", [(64, 64, 64), ()])
+def test_the_wrong_number_of_sizes(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"^imgsz=.*: accepted: .*int.*for example imgsz=640"):
+        Config(imgsz=value)
+
+
 @pytest.mark.parametrize(("name", "value"), REJECTED_TYPES)
 def test_wrong_type(name: str, value: object) -> None:
     with pytest.raises(

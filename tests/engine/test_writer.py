@@ -40,7 +40,7 @@ def test_an_image_named_like_a_frame_has_labels_of_its_own(writer, tmp_path):
     for path, frame, count in (("clip.mp4", 1, 1), ("clip_1.jpg", 0, 2), ("clip.mp4", 2, 3), ("clip_1.jpg", 0, 2)):
         writer.labels(found(path, count), frame, conf=False)
     lines = {file.name: len(file.read_text().splitlines()) for file in (tmp_path / "labels").iterdir()}
-    assert lines == {"clip_1.txt": 1, "clip_1_2.txt": 4, "clip_2.txt": 3}
+    assert lines == {"clip_1.txt": 1, "clip_1_2.txt": 2, "clip_2.txt": 3}  # of an image given twice those of one
 
 
 def test_crops_of_frames_are_named_by_their_number(writer, tmp_path):
@@ -121,6 +121,14 @@ def test_a_frame_that_fits_is_not_touched():
     im = np.zeros((4, 6, 3), np.uint8)
     assert fitted(im, 6, 4) is im
     assert fitted(np.full((1, 1000, 3), 9, np.uint8), 10, 10).shape == (10, 10, 3)
+
+
+def test_an_image_that_the_disk_has_no_room_for_is_named_and_not_left_in_part(small_disk):
+    disk = small_disk(16)
+    picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    with pytest.raises(OSError, match=r"No space left.*clip\.jpg"):
+        ResultWriter(lambda: disk).image("clip.jpg", picture)
+    assert not list(disk.iterdir())
 
 
 def test_a_video_that_the_disk_has_no_room_for_is_an_error(small_disk):

@@ -93,6 +93,8 @@ def test_distractors_are_left_out(tmp_path):
     assert read.counts.tolist() == [True, False, False] * 2
     scores = evaluate(read, rows((1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2), (1, 3, 3)))
     assert (scores.misses, scores.false_boxes) == (0, 1)  # a reflection is nothing, a car is wrong
+    scores = evaluate(read, rows((1, 1, 1), (2, 1, 1), (1, 2, 2, 80.0), (2, 2, 2, 30.0)))
+    assert (scores.misses, scores.false_boxes) == (0, 2)  # nor is what only lies near a reflection right
 
 
 class TestFiles:
@@ -203,6 +205,7 @@ class TestCommand:
         assert "75.00 %" in capsys.readouterr().out
         assert frame_size(sequence / "gt/gt.txt") == (200, 100)
         assert main(["track", "eval", *words, "size=400x200"]) == 0
+        assert main(["track", "eval", *words, "size", "=", "400x200"]) == 0
         assert "-75.00 %" in capsys.readouterr().out
 
     def test_the_size_is_only_asked_for_where_it_is_needed(self, sequence, capsys):

@@ -30,7 +30,7 @@ WIDTH: Final = 100
 
 def settings(words: Words = None) -> None:
     """Show the settings, print one, change some (runs_dir=/data/runs wandb=False), or reset them all."""
-    from yolocore.cli.tokens import key_values
+    from yolocore.cli.tokens import key_values  # loads every argument
 
     given = key_values(words or [])
     if given == [("reset", None)]:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from yolocore.cli.terminal import output
-from yolocore.errors import ConfigError, did_you_mean
+from yolocore.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,13 +53,9 @@ def explorer(words: Words = None) -> None:
 
 
 def _given(words: Sequence[str]) -> dict[str, str]:
-    from yolocore.cli.tokens import key_values
+    from yolocore.cli.tokens import named_values  # loads every argument
 
-    given = {}
-    for key, value in key_values(words):
-        if value is None or key not in KEYS:
-            raise ConfigError(f"{key!r}: expected one of {', '.join(KEYS)} = ...{did_you_mean(key, KEYS)} {EXAMPLE}")
-        given[key] = value
+    given = named_values(words, KEYS, EXAMPLE)
     if not given.get("data"):
         raise ConfigError(f"data= is missing. For example: {EXAMPLE}")
     if ("sql" in given) == ("similar" in given):

@@ -114,6 +114,25 @@ def _option(key: str, tokens: list[str]) -> tuple[str, str | None]:
     return key, _take_value("", tokens)
 
 
+def named_values(words: Sequence[str], keys: Sequence[str], example: str) -> dict[str, str]:
+    """Return the values of a command that takes ``key=value`` words only.
+
+    Args:
+        words: of the command line.
+        keys: the only ones there are.
+        example: a command line that is right, for the message.
+
+    Raises:
+        ConfigError: another key, or a word without a value.
+    """
+    given = {}
+    for key, value in key_values(words):
+        if value is None or key not in keys:
+            raise ConfigError(f"{key!r}: expected one of {', '.join(keys)} = ...{did_you_mean(key, keys)} {example}")
+        given[key] = value
+    return given
+
+
 class _Reader:
     """Sorts words and pairs into task, mode and arguments."""
 

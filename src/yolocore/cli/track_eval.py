@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from yolocore.cli.terminal import output
-from yolocore.errors import ConfigError, did_you_mean
+from yolocore.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,12 +47,9 @@ def track_eval(words: Words = None, as_json: AsJson = False) -> None:
 
 
 def _given(words: Sequence[str]) -> dict[str, str]:
-    given = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in KEYS:
-            raise ConfigError(f"{word!r}: expected one of {', '.join(KEYS)} = ...{did_you_mean(key, KEYS)} {EXAMPLE}")
-        given[key] = value
+    from yolocore.cli.tokens import named_values  # loads every argument
+
+    given = named_values(words, KEYS, EXAMPLE)
     missing = [key for key in KEYS[:2] if not given.get(key)]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing. For example: {EXAMPLE}")

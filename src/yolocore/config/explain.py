@@ -41,7 +41,9 @@ def unknown_arguments(unknown: Mapping[str, str], known: Iterable[str]) -> Confi
 
 def _line(argument: Argument, given: Any, found: list[Any], typed: bool) -> str:
     why = next((f["ctx"]["why"] for f in found if f["type"] == "wrong_value"), "")
-    accepted = f"accepted: {argument.accepts}" if typed else why or f"allowed: {argument.bounds or argument.type}"
+    counted = any(f["type"] in {"missing", "too_long"} for f in found)  # numbers of a tuple
+    allowed = why or f"allowed: {argument.bounds or argument.type}"
+    accepted = f"accepted: {argument.accepts}" if typed or counted else allowed
     hint = did_you_mean(given, argument.choices) if isinstance(given, str) else ""
     return (
         f"{argument.name}={_short(given)} ({type(given).__name__}): {accepted}; "

@@ -72,9 +72,8 @@ class ResultWriter:
         owner, number = (result.path, frame), 2
         while self._begun.get(file, owner) != owner:  # clip_1.jpg beside frame 1 of clip.mp4
             file, number = file.with_stem(f"{self._name(result.path, frame)}_{number}"), number + 1
-        if file not in self._begun:  # left by an earlier run into the same folder
-            file.unlink(missing_ok=True)
-            self._begun[file] = owner
+        file.unlink(missing_ok=True)  # left by an earlier run into the same folder, or of a source given twice
+        self._begun[file] = owner
         result.save_txt(file, save_conf=conf)
         return file
 

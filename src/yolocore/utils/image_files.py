@@ -91,6 +91,7 @@ def write_image(path: str | Path, im_bgr: NDArray[np.uint8], quality: int = 95) 
 
     Raises:
         DataError: OpenCV cannot write that suffix or that image.
+        OSError: the file cannot be written; none is left then.
     """
     path = Path(path)
     suffix = path.suffix.lower() or ".jpg"
@@ -102,7 +103,11 @@ def write_image(path: str | Path, im_bgr: NDArray[np.uint8], quality: int = 95) 
     if not done:
         raise DataError(f"{path}: cannot encode an image of shape {np.shape(im_bgr)}; try .jpg or .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a picture is none
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     return path
 
 
