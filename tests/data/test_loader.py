@@ -22,6 +22,9 @@ from yolocore.data.loader import EpochLoader, WorkerError
 from yolocore.data.sampler import epoch_batches, epoch_order
 from yolocore.data.watch import Watch
 
+# torch's advice, where the suite may use one core only
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
 SIZE = 32
 N = 11
 
@@ -265,6 +268,7 @@ def test_watch() -> None:
 
 def test_effective_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert effective_workers(16, 100) == 8
     assert effective_workers(4, 100) == 4
     assert effective_workers(8, 3) == 3
@@ -272,3 +276,6 @@ def test_effective_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert effective_workers(8, 100, world_size=16) == 0
     assert effective_workers(8, 100, device="cpu") == 0
     assert effective_workers(8, 100, device=torch.device("cuda", 0)) == 8
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 7})
+    assert effective_workers(16, 100) == 2, "the job may use two of the eight cores"
+    assert effective_workers(16, 100, world_size=8) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 
 import cv2
@@ -453,7 +454,9 @@ def test_repeated_calls_cost_little(make):
     predictor = make()
     image = scene()
     predictor(image)
-    start = time.perf_counter()
+    seconds = []
     for _ in range(20):
+        start = time.perf_counter()
         predictor(image)
-    assert (time.perf_counter() - start) / 20 < 0.05
+        seconds.append(time.perf_counter() - start)
+    assert statistics.median(seconds) < 0.05  # others may have had the processor in between

@@ -105,7 +105,7 @@ def test_report_counts_calls_and_time(make_manager, component):
     assert "csv" not in manager.summary()
 
 
-def wait_for(condition, seconds=5.0):
+def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -123,7 +123,7 @@ def test_a_hanging_handler_is_named_while_it_hangs(caplog):
 
 
 def test_quick_calls_are_not_named_and_the_thread_ends(caplog):
-    watchdog = Watchdog(limit=0.05)
+    watchdog = Watchdog(limit=0.3)  # less than a busy machine may pause between two lines
     plugin = Plugin("quick", "dist", "1.0")
     watchdog.leave(watchdog.enter(plugin, "on_train_start"))
     thread = watchdog._thread
@@ -138,7 +138,7 @@ def test_quick_calls_are_not_named_and_the_thread_ends(caplog):
 
 
 def test_nested_calls_are_both_watched(caplog):
-    watchdog = Watchdog(limit=0.1)
+    watchdog = Watchdog(limit=0.3)
     outer = watchdog.enter(Plugin("outer", "d", "1"), "on_fit_epoch_end")
     inner = watchdog.enter(Plugin("inner", "d", "1"), "on_val_end")
     watchdog.leave(inner)

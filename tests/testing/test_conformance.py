@@ -249,13 +249,16 @@ def test_a_plugin_that_is_not_there(kit: pytest.Pytester, install: str | None, w
 
 
 def test_a_process_that_hangs_is_cut(tmp_path: Path) -> None:
-    ended = process.run_python(["-c", "import time; print('here', flush=True); time.sleep(60)"],
-                               environment={}, folder=tmp_path, limit=1.0)  # fmt: skip
-    assert ended.status is None
-    assert ended.seconds < 10
+    script = "import time; print('here', flush=True); time.sleep(60)"
+    for limit in (1.0, 25.0):  # on a busy machine Python may take longer to start
+        ended = process.run_python(["-c", script], environment={}, folder=tmp_path, limit=limit)
+        assert ended.status is None
+        if ended.log:
+            break
+    assert limit <= ended.seconds < limit + 9
     assert ended.describe(1.0) == "the process was cut after 1 s; it printed:\nhere"
-    ended = process.run_python(["-c", "import os; os.kill(os.getpid(), 9)"], environment={}, folder=tmp_path, limit=9.0)
-    assert "was killed by SIGKILL" in ended.describe(9.0)
+    ended = process.run_python(["-c", "import os; os.kill(os.getpid(), 9)"], environment={}, folder=tmp_path, limit=60)
+    assert "was killed by SIGKILL" in ended.describe(60)
 
 
 @pytest.mark.skipif(not process.CAN_FORK, reason="children are forked on Linux only")
@@ -264,12 +267,16 @@ def test_a_forked_process_that_hangs_is_cut(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "slow_plugin.py").write_text("import time\ntime.sleep(60)\n")
     values = {"name": "slow", "module": "slow_plugin", "parts": ("imported",), "folder": str(tmp_path)}
-    request.write_text(lab.Request(**values, answers=str(tmp_path / "answers")).to_json())
+    answers = tmp_path / "answers"
+    request.write_text(lab.Request(**values, answers=str(answers)).to_json())
     environment = {"HOME": str(tmp_path)}
-    ended = process.nursery().run([str(request)], environment=environment, folder=tmp_path, limit=1.0)
-    assert ended.status is None
-    assert '"state": "begun"' in (tmp_path / "answers").read_text()
+    for limit in (1.0, 25.0):  # on a busy machine the child may take longer to begin
+        ended = process.nursery().run([str(request)], environment=environment, folder=tmp_path, limit=limit)
+        assert ended.status is None
+        if answers.is_file():
+            break
+    assert '"state": "begun"' in answers.read_text()
     request.write_text(request.read_text().replace("slow_plugin", "no_such_module"))
-    ended = process.nursery().run([str(request)], environment=environment, folder=tmp_path, limit=20.0)
+    ended = process.nursery().run([str(request)], environment=environment, folder=tmp_path, limit=60.0)
     assert ended.status == 0
-    assert "No module named 'no_such_module'" in (tmp_path / "answers").read_text()
+    assert "No module named 'no_such_module'" in answers.read_text()

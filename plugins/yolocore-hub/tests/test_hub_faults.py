@@ -237,8 +237,11 @@ def test_a_run_is_resumed_from_the_server_alone(train, server, tmp_path, capsys)
     from yolocore.cli import main
 
     def interrupt(trainer):
-        if trainer.epoch == 1 and trainer.hub_session.model_id:
-            time.sleep(1.5)  # the checkpoint of epoch 0 goes out in the background
+        if trainer.epoch == 1:
+            until = time.monotonic() + 60
+            uploaded = "SELECT model FROM file WHERE model = ? AND kind = 'last'"
+            while not server.rows(uploaded, trainer.hub_session.model_id) and time.monotonic() < until:
+                time.sleep(0.05)  # the checkpoint of epoch 0 goes out in the background
             raise KeyboardInterrupt
 
     address = {"hub.address": server.address, "hub.metrics_interval": 0, "hub.checkpoint_interval": 0}

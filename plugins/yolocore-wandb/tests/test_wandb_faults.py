@@ -18,6 +18,7 @@ from yolocore.testing import allowed, plugin_report, read_results, weights_diges
 
 KEY = {"WANDB_API_KEY": "local-" + "a" * 40}
 LIMIT = 10.0
+PATIENT = {"wandb.start_limit": 60, "wandb.upload_limit": 60}  # where a busy machine must not end up offline
 PATIENCE = 100.0
 
 
@@ -127,7 +128,7 @@ def test_a_server_that_opens_no_run_costs_the_time_allowed_and_no_more(train, co
 def test_online_the_server_gets_rows_and_figures(online, trained, control_digest, tmp_path):
     with Stub() as server:
         online({**KEY, "WANDB_BASE_URL": server.url})
-        trainer = trained(tmp_path)
+        trainer = trained(tmp_path, **PATIENT)
         expect_in_time(trainer, control_digest)
         folder = trainer.save_dir
         (run,) = server.history
@@ -162,7 +163,7 @@ def kill_when(tmp_path):
 def test_killed_and_resumed_online_it_continues_the_same_run(train, kill_when, control_digest, tmp_path):
     with Stub() as server:
         environment = {**KEY, "WANDB_BASE_URL": server.url}
-        train(environment, **kill_when(lambda: any(1 in rows for rows in list(server.history.values()))))
+        train(environment, PATIENT, **kill_when(lambda: any(1 in rows for rows in list(server.history.values()))))
         last = str(tmp_path / "runs" / "exp" / "weights" / "last.pt")
         answer = train(environment, {"resume": last})
         expect_unharmed(answer, control_digest)

@@ -175,7 +175,9 @@ def effective_workers(workers: int, batches: int, world_size: int = 1, device: s
     """
     if device is not None and torch.device(device).type == "cpu":
         return 0
-    return max(min(workers, (os.cpu_count() or 1) // max(world_size, 1), batches), 0)
+    cores = os.cpu_count() or 1
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores  # what a job was given of them
+    return max(min(workers, cores // max(world_size, 1), own, batches), 0)
 
 
 def build_loader(
