@@ -1,11 +1,12 @@
 """Tracks from public detections of MOTChallenge sequences: MOTA, IDF1 and HOTA of ours, beside a kept library's ByteTrack.
 
-Runs in any environment that has numpy, opencv, pydantic, pluggy and pyyaml (``PYTHONPATH=src``); the libraries
-``trackers``, ``supervision`` (below 0.27) and ``trackeval`` are used where they are installed. All get the same
-detections: scores of a file whose greatest is above 1 are mapped to 0-1 by their ranks (``--scores one``: all are 1;
-``raw``: as they stand). Settings are the same for all: 0.25 for a strong detection and for a new track, cost up to 0.8,
-30 frames of patience at 30 frames a second. ``trackers`` does not multiply overlaps by scores: its row compares with
-``bytetrack_plain``. With ``trackeval`` there, the greatest distance of our scores from its is printed as well.
+Runs in any environment that has numpy, opencv, pydantic, pluggy, importlib-metadata and pyyaml (``PYTHONPATH=src``);
+the libraries ``trackers``, ``supervision`` (below 0.27) and ``trackeval`` are used where they are installed. All get
+the same detections: scores of a file whose greatest is above 1 are mapped to 0-1 by their ranks (``--scores one``: all
+are 1; ``raw``: as they stand). Settings are the same for all: 0.25 for a strong detection and for a new track, cost up
+to 0.8, 30 frames of patience at 30 frames a second. ``trackers`` does not multiply overlaps by scores: its row
+compares with ``bytetrack_plain``. With ``trackeval`` there, the greatest distance of our scores from its is printed as
+well.
 Prints one JSON line a sequence. Usage: python benchmarks/track_mot.py --root DATA/mot
 """
 

@@ -23,10 +23,11 @@ def shared_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep settings, caches and run directories of a test out of the user's home."""
+    """Keep settings, caches and run directories of a test out of the user's home; what is printed has 80 columns."""
     base = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(base / "config"))
     monkeypatch.setenv("YOLOCORE_CACHE_DIR", str(base / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture(scope="session")
