@@ -89,12 +89,14 @@ class TestValidator:
         self, model: YOLO, evaluation: dict, tmp_path: Path
     ) -> None:
         model.save(tmp_path / "m.pt")
-        found = []
+        args, found = {**evaluation, "conf": 1e-6, "max_det": 5, "save_json": True}, []
         for given in (tmp_path / "m.pt", str(tmp_path / "m.pt"), model, model.model):
-            stats = DetectionValidator(args=evaluation)(model=given)
+            validator = DetectionValidator(args=args)
+            stats = validator(model=given)
             assert type(stats) is dict
             assert list(stats) == [*KEYS, "fitness"]
-            found.append(stats)
+            found.append((stats, validator.jdict))  # what random weights find is worth nothing, but the same
+        assert len(found[0][1]) == 4 * 5
         assert found[0] == found[1] == found[2] == found[3]
 
     def test_arguments_may_be_a_dict_a_namespace_or_a_config(self, model: YOLO, evaluation: dict) -> None:
@@ -248,6 +250,7 @@ class TestPredictor:
         predictor.add_callback("on_predict_batch_end", lambda p: batches.append(p.batch))
         predictor([image, image], model=model.model)
         predictor(torch.zeros(2, 3, 32, 32))
+        assert [len(paths) for paths, *_ in batches] == [2, 2]
         for paths, images, kind, logs in batches:
             assert kind is None
             assert [type(part) for part in (paths, images, logs)] == [list] * 3

@@ -52,8 +52,10 @@ def test_documented_signatures() -> None:
         parameters = list(inspect.signature(getattr(Results, name)).parameters.values())[1:]
         found = [str(p.replace(annotation=p.empty)) for p in parameters]
         assert ", ".join(found) == wanted, name
-    to_sql = list(inspect.signature(Results.to_sql).parameters.values())[1:3]
-    assert [(p.name, p.default) for p in to_sql] == [("table_name", "results"), ("db_path", "results.db")]
+    to_sql = list(inspect.signature(Results.to_sql).parameters.values())[1:]
+    assert [(p.name, p.default) for p in to_sql] == [
+        ("table_name", "results"), ("db_path", "results.db"), ("normalize", False), ("decimals", 5),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("widths", [(Boxes, 5), (Boxes, 8), (OBB, 6), (OBB, 9)])
@@ -184,8 +186,10 @@ def test_masks_lie_below_boxes_and_the_first_box_above_the_last() -> None:
 
 
 def test_keypoints_lie_above_everything() -> None:
-    one = result(boxes=torch.tensor([[*BOX, 0.9, 1]]), keypoints=torch.tensor([[[10.0, 50, 0.9]]]))
-    assert tuple(one.plot(labels=False)[50, 10]) != colors(1, bgr=True)
+    boxes = torch.tensor([[*BOX, 0.9, 1]])
+    one = result(boxes=boxes, keypoints=torch.tensor([[[10.0, 50, 0.9]]]))
+    assert tuple(result(boxes=boxes).plot(labels=False)[50, 10]) == colors(1, bgr=True)
+    assert tuple(one.plot(labels=False)[50, 10]) == colors(0, bgr=True)  # of its first point
 
 
 def test_moving_returns_a_new_result_of_the_same_image() -> None:

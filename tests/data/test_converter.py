@@ -109,6 +109,35 @@ def test_what_is_left_out_or_wrong_is_told_with_its_record(tmp_path, change, opt
         assert told[0] in caplog.text
 
 
+def test_of_many_findings_ten_are_shown_and_the_rest_counted(tmp_path, caplog):
+    folder = write_coco(tmp_path / "json", [OBJECT, *[OBJECT | {"bbox": [1, 2]}] * 13])
+    result = convert_coco(folder, tmp_path / "out")
+    assert (result.objects, len(result.findings)) == (1, 13)
+    assert "13 findings" in caplog.text
+    assert "... and 3 more" in caplog.text
+    assert [line in caplog.text for line in result.findings] == [True] * 10 + [False] * 3
+
+
+def test_two_files_of_one_split_with_the_same_image(tmp_path):
+    folder = write_coco(tmp_path / "json", [OBJECT])
+    write_coco(folder, [OBJECT | {"category_id": 2}] * 2, "val.json")
+    result = convert_coco(folder, tmp_path / "out")
+    assert rows(tmp_path / "out") == ["0 0.25 0.3 0.3 0.4"]  # of the first; none is replaced
+    assert (result.files, result.objects) == (1, 1)
+    (told,) = result.findings
+    assert told.startswith(f"{folder / 'val.json'}: image 1")
+    assert "is there already" in told
+
+
+def test_categories_need_not_be_listed(tmp_path):
+    folder = write_coco(tmp_path / "json", [OBJECT | {"category_id": 7}])
+    document = json.loads((folder / "instances_val.json").read_text())
+    del document["categories"]
+    (folder / "instances_val.json").write_text(json.dumps(document))
+    convert_coco(folder, tmp_path / "out", cls91to80=False)
+    assert rows(tmp_path / "out") == ["6 0.25 0.3 0.3 0.4"]
+
+
 def test_names_of_images(tmp_path):
     json_dir = write_coco(tmp_path / "json", [OBJECT], file_name="deep/er/b.c.jpg")
     write_coco(json_dir, [OBJECT | {"category_id": 2}], "lvis_train.json", coco_url="http://x/train2017/d.jpg")
@@ -339,6 +368,16 @@ def test_boxes_to_outlines(tmp_path):
         yolo_bbox2segment(out, tmp_path / "y", sam_model=ellipses)
 
 
+def test_outlines_of_boxes_in_deep_folders(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "deep" / "er").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images" / "deep" / "er" / "d.png"), np.zeros((50, 100, 3), np.uint8))
+    (tmp_path / "labels" / "deep" / "er" / "d.txt").write_text("3 .5 .5 .2 .4\n")
+    nothing = yolo_bbox2segment(tmp_path / "images", sam_model=lambda im, boxes: np.zeros((1, *im.shape[:2])))
+    assert (nothing.files, nothing.objects) == (1, 1)
+    assert rows(tmp_path, "labels-segment/deep/er/d.txt") == ["3 0.4 0.3 0.6 0.3 0.6 0.7 0.4 0.7"]  # the box
+
+
 @pytest.mark.shared
 def test_real_dota(shared_dir, tmp_path):
     source = shared_dir / "data" / "dota-raw"
@@ -394,8 +433,11 @@ def test_what_is_interrupted_leaves_nothing_and_can_be_run_again(tmp_path, what,
     with pytest.raises(KeyboardInterrupt):
         convert(what, tmp_path, interrupt)
     assert sorted(tmp_path.rglob("*")) == before
-    result = convert(what, tmp_path)
-    assert result.objects == (1 if what == "coco" else 3)
+    told = []
+    result = convert(what, tmp_path, lambda *counts: told.append(counts))
+    count = 1 if what == "coco" else 3
+    assert result.objects == count
+    assert told == [(done, count) for done in range(1, count + 1)]
     expected = {"mine.txt"} if there else set()
     names = {"labels", "images"} if what == "coco" else {f"{n}.txt" for n in range(3)}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names | expected

@@ -88,6 +88,18 @@ def test_suggestions_about_classes_of_two_splits(tmp_path):
     assert any(line.startswith("98% of the boxes in train are narrower than 8 pixels") for line in advice)
 
 
+def test_of_many_classes_five_are_named_and_the_rest_counted(tmp_path):
+    make_shapes(tmp_path, 2, 1, imgsz=64)
+    _, stores, reports = load(tmp_path / "data.yaml", "detect", "train")
+    names = dict(enumerate("abcdefghijk"))  # shapes are of the first four
+    stores["train"].cls[:] = 0
+    advice = suggest([measure(stores["train"], "train", names)], reports)
+    assert "10 classes are without an object in train: b, c, d, e, f and 5 more" in advice
+    names = dict(enumerate("abcdef"))
+    advice = suggest([measure(stores["train"], "train", names)], reports)
+    assert "5 classes are without an object in train: b, c, d, e, f" in advice
+
+
 # ---------------------------------------------------------------- images that occur twice
 
 
@@ -158,6 +170,9 @@ def test_broken_and_empty_files_have_no_twin(tmp_path):
         == []
     )
     assert find_twins({"train": [], "val": []}) == []
+    cv2.imwrite(str(tmp_path / "c.png"), picture(0))
+    for splits in ({"train": [], "val": [str(tmp_path / "c.png")]}, {"train": [str(tmp_path / "c.png")], "val": []}):
+        assert find_twins(splits) == []
 
 
 # ---------------------------------------------------------------- the corrected copy

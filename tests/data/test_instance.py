@@ -143,6 +143,21 @@ def test_an_object_clipped_away_has_no_area() -> None:
     assert objects.with_area().cls.tolist() == [2]
 
 
+def test_keypoints_on_the_border_stay_and_those_beyond_it_are_hidden() -> None:
+    places = [(0, 0), (0.5, 0.5), (50, 40), (50.5, 20), (20, 40.5), (-0.5, 20), (20, -0.5)]
+    keypoints = np.array([[(x, y, 2) for x, y in places]], np.float32)
+    objects = Instances(np.zeros(1, np.float32), np.array([[-5, -0.5, 60, 40.5]], np.float32), None, keypoints)
+    objects.clip(50, 40)
+    assert objects.boxes.tolist() == [[0, 0, 50, 40]]
+    assert objects.keypoints[0, :, 2].tolist() == [2, 2, 2, 0, 0, 0, 0]
+    assert objects.keypoints[0, :, :2].tolist() == [list(place) for place in places]
+
+
+def test_a_line_has_no_area() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 5, 10], [0, 5, 10, 5], [3, 3, 3, 3]], np.float32)
+    assert Instances(np.arange(4, dtype=np.float32), boxes).with_area().cls.tolist() == [0]
+
+
 def test_selection_and_joining_keep_fields_together() -> None:
     objects = everything()
     second = objects[np.array([False, True])]
@@ -173,6 +188,9 @@ def test_transform_takes_the_box_around_the_moved_corners() -> None:
     projective = np.array([[1, 0, 0], [0, 1, 0], [0.01, 0, 1]])
     corner = Instances(np.zeros(1, np.float32), np.array([[0, 0, 100, 50]], np.float32))
     corner.transform(projective)
+    np.testing.assert_allclose(corner.boxes, [[0, 0, 50, 50]])
+    corner = Instances(np.zeros(1, np.float32), np.array([[0, 0, 50, 100]], np.float32))
+    corner.transform(np.array([[1, 0, 0], [0, 1, 0], [0, 0.01, 1]]))
     np.testing.assert_allclose(corner.boxes, [[0, 0, 50, 50]])
 
 

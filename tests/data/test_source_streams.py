@@ -297,6 +297,20 @@ class TestMjpeg:
         assert newest[-1] > 8
         assert newest == sorted(set(newest))
 
+    def test_a_stream_goes_on_when_a_full_buffer_has_room_again(self, server):
+        stream = iter(opened(f"{server.base}/live/50/400", stream_buffer=True))
+        found = [next(stream)]
+
+        def read():
+            time.sleep(2)  # until 30 frames wait and no more are taken from the network
+            found.extend(itertools.islice(stream, 59))
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(30)
+        assert len(found) == 60
+        stream.close()
+
 
 class TestCameras:
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras are files there")

@@ -232,6 +232,26 @@ class TestMemory:
         assert [Path(p).name for p in batches[0][0]] == ["3.png", "image1.jpg", "image2.jpg", "1.png"]
         assert [int(im.max()) for im in batches[0][1]] == [30, 99, 50, 10]
 
+    def test_files_among_arrays_that_cannot_be_read_are_counted(self, folder, caplog):
+        (folder / "bad.png").write_bytes(b"nothing")
+        source = load_source([picture(1), folder / "bad.png", picture(2)])
+        assert [paths for paths, _, _ in source] == [["image0.jpg"], ["image2.jpg"]]
+        assert source.skipped == 1
+        assert "bad.png" in source.reasons[0]
+        assert "1 of 3 sources were skipped" in caplog.text
+
+    def test_logs_tell_the_place_among_all(self):
+        logs = [log for _, _, batch in load_source([picture(), picture()]) for log in batch]
+        assert logs == ["image 1/2 image0.jpg: ", "image 2/2 image1.jpg: "]
+        ((_, _, logs),) = load_source(torch.zeros(2, 3, 32, 32))
+        assert logs == ["image 1/2: ", "image 2/2: "]
+
+    @pytest.mark.parametrize("given", [torch.zeros(2, 3, 32, 32), [np.zeros((8, 12, 3), np.uint8)] * 2])
+    def test_what_a_source_says_before_it_is_read(self, given):
+        source = load_source(given)
+        assert (source.mode, source.kind, source.frame, source.frames, source.fps) == ("image", None, 0, 0, 0)
+        assert (source.skipped, source.reasons, source.frames_of_batch) == (0, [], [])
+
     def test_every_layout_becomes_three_channels_of_uint8(self):
         gray = np.arange(6, dtype=np.uint8).reshape(2, 3)
         for image in (gray, gray[..., None], np.dstack([gray] * 4), gray.astype(np.uint16) << 8):

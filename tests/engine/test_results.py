@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from yolocore.engine.results import OBB, Boxes, Keypoints, Masks, Probs, Results
 from yolocore.errors import ConfigError, DataError, UnsupportedError
+from yolocore.utils.plotting import Annotator, colors
 
 NAMES = {0: "person", 1: "bus", 2: "čaj"}
 SHAPE = (100, 200)  # h, w
@@ -209,6 +211,12 @@ class TestText:
             "0.10 f",
         ]
 
+    def test_folders_are_made(self, tmp_path):
+        file = tmp_path / "deep" / "er" / "im.txt"
+        assert make(BOXES[:1]).save_txt(file) == str(file)
+        assert file.is_file()
+        assert Path(make(BOXES[:1]).to_sql(db_path=tmp_path / "very" / "deep" / "results.db")).is_file()
+
     def test_no_instances_no_file(self, tmp_path):
         make(np.zeros((0, 6))).save_txt(tmp_path / "none.txt")
         make(None).save_txt(tmp_path / "none.txt")
@@ -284,8 +292,6 @@ class TestPlot:
         drawn = r.plot(line_width=2, labels=False)
         assert (r.orig_img == before).all()
         assert drawn.shape == before.shape
-        from yolocore.utils.plotting import colors
-
         assert tuple(drawn[50, 10]) == colors(1, bgr=True)
         by_instance = r.plot(line_width=2, labels=False, color_mode="instance")
         assert tuple(by_instance[50, 10]) == colors(0, bgr=True)
@@ -304,6 +310,25 @@ class TestPlot:
         drawn = make().plot(img=canvas, save=True, filename=tmp_path / "p.png")
         assert canvas.sum() == 0
         assert (cv2.imread(str(tmp_path / "p.png")) == drawn).all()
+
+    @pytest.mark.parametrize(("conf", "words"), [(True, "id:7 bus 0.90"), (False, "id:7 bus")])
+    def test_the_words_of_a_box(self, tracked, conf, words):
+        by_hand = Annotator(image(), example=NAMES)
+        by_hand.box_labels([[10, 20, 60, 80]], [words], [colors(1, bgr=True)])
+        assert (tracked.plot(conf=conf) == by_hand.result()).all()
+
+    def test_masks_and_keypoints_without_boxes(self):
+        masks = torch.zeros(2, *SHAPE)
+        masks[0, 10:30, 10:30] = masks[1, 10:30, 50:70] = 1
+        drawn = make(None, masks=masks).plot()
+        for k, x in ((0, 20), (1, 60)):
+            np.testing.assert_allclose(drawn[20, x], np.add(colors(k, bgr=True), 120) / 2, atol=1)
+        widths = []
+        for scale in (1, 2):  # shapes of 40 x 10 and 80 x 20 px have points of a radius of 4 and 8 px
+            points = torch.tensor([[[20.0, 20, 1], [20.0 + 40 * scale, 20 + 10 * scale, 1]]])
+            drawn = make(None, keypoints=points).plot(kpt_radius=20)
+            widths.append(int((np.abs(drawn[20, :45].astype(int) - 120).max(-1) > 60).sum()))
+        assert widths == pytest.approx([9, 17], abs=1)
 
     def test_names_outside_ascii(self):
         r = make([[10, 40, 60, 80, 0.9, 2]])

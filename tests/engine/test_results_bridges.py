@@ -141,6 +141,10 @@ class TestSupervision:
         assert isinstance(points, supervision.KeyPoints)
         assert points.xy.tolist() == [[[20, 30], [100, 50]]]
         assert points.class_id.tolist() == [1]
+        newest = "keypoint_confidence" in supervision.KeyPoints.__dataclass_fields__
+        scores = "keypoint_confidence" if newest else "confidence"
+        assert getattr(points, scores).tolist() == [[0.5, 0.25]]
+        assert getattr(posed(2).to_supervision(), scores) is None
         best = classified().to_supervision()
         assert isinstance(best, supervision.Classifications)
         assert [values.tolist() for values in best.get_top_k(1)] == [[1], [0.75]]

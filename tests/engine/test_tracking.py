@@ -334,8 +334,9 @@ def test_a_tracker_of_a_plugin(track, tmp_path, model, monkeypatch):
 REID = "tracker_type: botsort\nwith_reid: true\ngmc_method: none\n"
 
 
-def test_features_of_the_detector(tmp_path, monkeypatch):
-    """The same patch looks the same to the network wherever it is, another one differs."""
+@pytest.mark.parametrize("batch", [1, 2])
+def test_features_of_the_detector(tmp_path, monkeypatch, batch):
+    """The same patch looks the same to the network wherever it is, in this batch or the next; another one differs."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "reid.yaml"
     file.write_text(REID)
@@ -360,7 +361,7 @@ def test_features_of_the_detector(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     model = YOLO(TINY)
-    results = model.track(images, tracker=file, imgsz=96, batch=2, predictor=Watching, conf=0.1)
+    results = model.track(images, tracker=file, imgsz=96, batch=batch, predictor=Watching, conf=0.1)
     assert all(r.boxes.is_track for r in results)
     first, second = looks
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)

@@ -78,6 +78,15 @@ def test_what_comes_from_an_address_is_named_by_it(writer, address, name):
     assert writer.image(address, np.zeros((8, 8, 3), np.uint8)).name == name
 
 
+def test_frames_and_feature_maps_have_folders(writer, tmp_path):
+    drawn = np.zeros((8, 8, 3), np.uint8)
+    writer.frame("a/clip.mp4", 3, drawn)
+    writer.features("a/clip.mp4", 3, "2_Conv", drawn)
+    writer.features("cat.png", 0, "2_Conv", drawn)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"clip_frames/3.jpg", "clip/3/2_Conv.png", "cat/2_Conv.png"}
+
+
 def test_equal_names_of_videos(writer, tmp_path):
     for i, path in enumerate(("clip.mp4", "clip.avi", "b/clip.mp4")):
         for _ in range(i + 1):

@@ -16,6 +16,7 @@ from plugin_dist import unpacked_plugin
 from yolocore import YOLO
 from yolocore.cli import main
 from yolocore.engine import benchmark as engine
+from yolocore.engine.benchmark_table import SUCCEEDED, UNSCORED, BenchmarkTable, Row
 from yolocore.errors import BenchmarkError, ConfigError, ConfigTypeError, MissingFileError
 from yolocore.nn.backends import Backend
 from yolocore.nn.backends.metadata import ArtefactInfo
@@ -53,6 +54,21 @@ class Plugin:
             register.register(name, ExportFormat(name.title(), name, "." + name, cpu=True, gpu=True, export=export))
         register.register("engine", ExportFormat("Engine", "engine", ".engine", cpu=False, gpu=True, export=broken))
 """
+
+
+def test_numbers_of_the_table_are_rounded() -> None:
+    rows = [
+        Row("PyTorch", SUCCEEDED, "", 5.23456, 0.123456, 3.14159),
+        Row("ONNX", UNSCORED, "no score", 10.0, None, None),
+        Row("TorchScript", reason="broken"),
+    ]
+    table = BenchmarkTable.from_rows("metrics/mAP50(B)", rows, eps=0.001)
+    assert [list(row.values()) for row in table.rows] == [
+        ["PyTorch", "✅", 5.23, 0.1235, 3.14, 318.21],  # 1000 / (3.14159 + 0.001)
+        ["ONNX", "❎", 10.0, None, None, None],
+        ["TorchScript", "❌", None, None, None, None],
+    ]
+    assert table.reasons == {"ONNX": "no score", "TorchScript": "broken"}
 
 
 class Subject:

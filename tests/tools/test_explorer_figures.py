@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,38 @@ def test_an_image_keeps_its_shape(tmp_path: Path) -> None:
     ys, xs = np.nonzero((grid == (200, 0, 0)).all(2))
     assert np.ptp(xs) + 1 == 320
     assert np.ptp(ys) + 1 == pytest.approx(320 / 3, abs=1)
+
+
+def test_a_long_caption_is_cut_in_its_middle(tmp_path: Path) -> None:
+    """Captions lie below their tile, left of the note; the shortest possible cut shows more of a longer name."""
+    (tile,) = flat(tmp_path, 1)
+    right = []
+    for caption in ("a.png", "a" * 20 + ".png", "a" * 300 + ".png"):
+        grid = np.asarray(draw_grid([replace(tile, caption=caption, note="0.25")], "", LIMIT)).astype(int)
+        bare = np.asarray(draw_grid([replace(tile, caption="", note="0.25")], "", LIMIT)).astype(int)
+        assert grid.shape == bare.shape
+        _, xs = np.nonzero(np.abs(grid - bare).max(2))
+        right.append(int(xs.max()))
+    _, xs = np.nonzero((bare == (200, 0, 0)).all(2))
+    assert xs.min() < right[0] < right[1] < right[2] < xs.max() - 30  # the note has its place
+    assert right[2] > xs.max() - 60
+
+
+def test_outlines_are_oriented_boxes_only_where_all_have_four_corners(tmp_path: Path) -> None:
+    (tile,) = flat(tmp_path, 1)
+    square = [[0.2, 0.2], [0.4, 0.2], [0.4, 0.4], [0.2, 0.4]]
+    other = [[0.6, 0.6], [0.8, 0.6], [0.9, 0.7], [0.8, 0.9], [0.6, 0.9]]
+    inside = []
+    for masks in ([square, square], [square, other]):
+        objects = {
+            "labels": ["", ""], "cls": [2, 2], "bboxes": [[0.3, 0.3, 0.2, 0.2]] * 2, "masks": masks, "keypoints": [],
+        }  # fmt: skip
+        grid = np.asarray(draw_grid([replace(tile, objects=objects)], "", LIMIT))
+        ys, xs = np.nonzero((grid == (200, 0, 0)).all(2))
+        centre = round(xs.min() + 0.3 * np.ptp(xs)), round(ys.min() + 0.3 * np.ptp(ys))
+        inside.append(tuple(grid[centre[1], centre[0]].tolist()))
+    assert inside[0] == (200, 0, 0)  # the frame of a box
+    assert inside[1] != (200, 0, 0)  # a tint
 
 
 def test_a_file_that_is_gone_has_an_empty_tile(tmp_path: Path) -> None:

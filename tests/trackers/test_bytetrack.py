@@ -252,6 +252,13 @@ class TestAppearance:
         far = BotSortTracker(self.settings(proximity_thresh=0.99))
         assert after(far, swap=True) == {0: 1, 1: 2}  # too far apart for looks to count
 
+    def test_a_look_changes_slowly(self):
+        """Of a track seen as A, A and B, nine tenths are still A: it is known again as A elsewhere."""
+        tracker = BotSortTracker(self.settings(match_thresh=0.3, fuse_score=False))
+        for at, look in ((30, (1, 0)), (30, (1, 0)), (30, (0, 1)), (35, (1, 0))):  # an overlap of 0.6 is not enough
+            rows = tracker.update(boxes_at((at, 40)), [0.9], [0], features=np.array([look], float))
+        assert rows[:, 4].tolist() == [1]
+
     def test_features_are_asked_for(self):
         tracker = BotSortTracker(self.settings())
         with pytest.raises(DataError, match="with_reid"):

@@ -214,6 +214,14 @@ def test_overlapping_polygons():
     assert masks[3, 3] == masks[1, 1] == 2
     assert masks[10, 10] == 1
     assert masks[15, 15] == 0
+    assert masks.dtype == np.uint8
+    square = np.array([(0, 0), (2, 0), (2, 2), (0, 2)])
+    for count, kind in ((255, np.uint8), (300, np.int32)):
+        corners = [(4 * (i // 20), 4 * (i % 20)) for i in range(count)]
+        masks, order = polygons2masks_overlap((80, 80), [square + corner for corner in corners])
+        assert masks.dtype == kind
+        assert order.tolist() == list(range(count))
+        assert [int(masks[y, x]) for x, y in corners] == list(range(1, count + 1))
     empty, none = polygons2masks_overlap((16, 16), [])
     assert not empty.any()
     assert len(none) == 0
@@ -257,6 +265,8 @@ def test_autosplit(tmp_path):
         autosplit(tmp_path / "none")
     with pytest.raises(DataError, match="three numbers"):
         autosplit(tmp_path / "images", (0, 0, 0))
+    with pytest.raises(DataError, match="at least 0"):
+        autosplit(tmp_path / "images", (0.9, 0.2, -0.1))
 
 
 def test_labelling_needs_a_segmenter_and_says_so_before_any_work(tmp_path):

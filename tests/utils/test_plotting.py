@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from yolocore.errors import DataError
+from yolocore.errors import DataError, UnsupportedError
 from yolocore.utils import lettering
 from yolocore.utils.image_files import write_image
 from yolocore.utils.ops import xywhr2xyxyxyxy
 from yolocore.utils.palette import luminance, readable
 from yolocore.utils.placement import shortened
-from yolocore.utils.plotting import Annotator, colors, highest_first, save_one_box
+from yolocore.utils.plotting import LIMBS, Annotator, colors, highest_first, save_one_box
 
 
 def blank(h=100, w=200, value=0):
@@ -34,7 +34,7 @@ class TestColors:
         assert len({colors(i) for i in range(20)}) == 20
         assert colors(23) == colors(3) == colors(np.float32(3)) == colors(torch.tensor(3.0))
         assert colors(3, bgr=True) == colors(3)[::-1]
-        assert all(type(c) is int for c in colors(0))
+        assert all(type(c) is int and 0 <= c <= 255 for i in range(20) for c in colors(i))
 
     def test_the_palette_survives_colour_blindness(self):
         # what a dichromat sees, in linear RGB (Viénot, Brettel, Mollon 1999), not the model of the search
@@ -51,7 +51,12 @@ class TestColors:
         white = (255, 255, 255)
         assert readable(white, (128, 0, 0)) == white
         assert readable(white, (250, 250, 210)) == (0, 0, 0)
+        assert readable((9, 9, 9), (0, 0, 0)) == white
+        assert luminance((0, 0, 0)) == 0
+        assert luminance(white) == pytest.approx(1)  # the scale of WCAG
+        assert luminance((0, 255, 0)) == pytest.approx(0.7152)
         for i in range(20):
+            assert readable(white, colors(i)) in {white, (0, 0, 0)}
             ink, patch = luminance(readable(white, colors(i))), luminance(colors(i))
             assert (max(ink, patch) + 0.05) / (min(ink, patch) + 0.05) >= 4.5
 
@@ -71,6 +76,9 @@ class TestAnnotator:
         assert not view.any()
         photo = Image.new("L", (200, 100))
         assert Annotator(photo).result().shape == Annotator(np.zeros((100, 200), np.uint8)).result().shape
+        one_channel = np.arange(200, dtype=np.uint8)[None, :, None].repeat(100, 0)  # (100, 200, 1)
+        assert (Annotator(one_channel).result() == one_channel).all()
+        assert Annotator(one_channel).result().shape == (100, 200, 3)
         with pytest.raises(DataError, match=r"\(100, 200, 4\)"):
             Annotator(np.zeros((100, 200, 4), np.uint8))
 
@@ -115,6 +123,51 @@ class TestAnnotator:
         b.box_label((50, 3, 120, 90), "bus", (200, 0, 0))
         assert touched(b)[1] <= 3
         assert (b.im[8:14, 50] == (200, 0, 0)).all()
+
+    @pytest.mark.parametrize("label", ["bus", "person 0.94"])
+    def test_the_patch_of_a_label_is_a_little_larger_than_its_text(self, label):
+        a = Annotator(blank(200, 300), line_width=1)
+        w, h = a.pen.measure(label)
+        a.box_label((100, 100, 104, 104), label, (200, 0, 0))
+        ys, xs = np.nonzero(a.im[:99].any(-1))
+        assert w < np.ptp(xs) + 1 < w + h
+        assert h < np.ptp(ys) + 1 < 1.5 * h
+
+    @pytest.mark.parametrize("pil", [False, True], ids=["strokes", "font"])
+    @pytest.mark.parametrize("method", ["box_label", "circle_label", "text_label"])
+    def test_the_letters_of_a_label_are_on_its_patch(self, method, pil):
+        colour = (128, 0, 0)
+        drawn = []
+        for label in ("bus", "dog"):
+            a = Annotator(blank(200, 300), line_width=1, pil=pil)
+            getattr(a, method)((100, 100, 180, 150), label, colour, txt_color=(255, 255, 255))
+            bright = a.im.min(-1) > 200
+            ys, xs = np.nonzero(bright)
+            w, h = a.pen.measure(label)
+            assert 0.5 * w < np.ptp(xs) < 1.1 * w
+            assert 0.4 * h < np.ptp(ys) < 1.1 * h
+            around = a.im[ys.min() - 1 : ys.max() + 2, xs.min() - 1 : xs.max() + 2]
+            assert (around[..., 0] >= 128).all()  # between the colour of the patch and white, nothing black
+            drawn.append(bright)
+        assert (drawn[0] != drawn[1]).any()
+
+    def test_lines_of_text_lie_on_their_patches(self):
+        for anchor, first in (("top", (50, 50)), ("bottom", (50, 80))):
+            a = Annotator(blank(200, 300))
+            w, h = a.pen.measure("abc")
+            a.text(first, "abc\nabc", (255, 255, 255), anchor=anchor, box_color=(128, 0, 0))
+            x1, y1, x2, y2 = touched(a)
+            top = first[1] - (h if anchor == "bottom" else 0)
+            assert (x1, y1, x2, y2) == pytest.approx((48, top, 50 + w + 2, top + 2 * h), abs=1)
+            assert (a.im[y1 : y2 + 1, x1 : x2 + 1, 0] >= 128).all()
+            assert (a.im.min(-1) > 200).any(1)[top : top + 2 * h].sum() > h * 0.8
+
+    def test_without_a_screen_a_window_is_an_error(self, monkeypatch):
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        monkeypatch.setattr("sys.platform", "linux")
+        with pytest.raises(UnsupportedError, match="cannot show"):
+            Annotator(blank()).show()
 
     @staticmethod
     def labelled(shape, boxes, labels):
@@ -178,6 +231,10 @@ class TestAnnotator:
         assert a.pen.measure(short)[0] <= width - 8
         assert short.startswith("a")
         assert short.endswith(" 0.70") or short == name
+        if short != name:  # no more letters than needed are cut: two more, as one may be a space, do not fit
+            ending = ".. 0.70" if ".." in short else " 0.70"
+            longer = name[: len(short.removesuffix(ending)) + 2]
+            assert a.pen.measure(longer + ending)[0] > width - 8
         a.box_label((0, 50, 30, 90), name, (200, 0, 0))
         b = Annotator(np.zeros((200, width, 3), np.uint8), **pen)
         b.box_label((0, 50, 30, 90), short, (200, 0, 0))
@@ -276,6 +333,32 @@ class TestAnnotator:
         other = Annotator(blank())
         other.kpts(points[:5], (100, 200), radius=1)
         assert not other.im[50, 14:18].any()
+
+    def test_keypoints_of_other_objects_have_a_colour_each(self):
+        a = Annotator(blank())
+        a.kpts(np.array([[20.0, 50], [60, 50], [100, 50], [140, 50]]), (100, 200), radius=3)
+        assert [tuple(a.im[50, x]) for x in (20, 60, 100, 140)] == [colors(k, bgr=True) for k in range(4)]
+
+    def test_a_keypoint_on_the_border_of_the_image_is_seen(self):
+        a = Annotator(blank())
+        a.kpts(np.array([[0.0, 50], [100, 0]]), (100, 200), radius=1, kpt_color=(9, 8, 7))
+        assert a.im[50, 0].tolist() == a.im[0, 100].tolist() == [9, 8, 7]
+
+    def test_the_sides_of_a_person_have_a_colour_each(self):
+        """Of the COCO keypoints after the nose the odd ones are on the left."""
+        found = {"left": set(), "right": set(), "across": set()}
+        for one, other in LIMBS:
+            points = np.zeros((17, 2))
+            points[one], points[other] = (40, 50), (160, 50)
+            a = Annotator(blank(), line_width=3)
+            a.kpts(points, (100, 200))
+            side = "across" if one % 2 != other % 2 else "left" if one % 2 else "right"
+            found[side].add(tuple(a.im[50, 100].tolist()))
+            for k, x in ((one, 40), (other, 160)):
+                if k:
+                    found["left" if k % 2 else "right"].add(tuple(a.im[50, x].tolist()))
+        assert [len(colours) for colours in found.values()] == [1, 1, 1]
+        assert len(set.union(*found.values())) == 3
 
     def test_save_writes_what_was_drawn(self, tmp_path):
         a = Annotator(blank())
