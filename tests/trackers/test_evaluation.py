@@ -162,7 +162,7 @@ class TestFiles:
     def test_descriptions_of_a_sequence(self, tmp_path):
         file, truth = tmp_path / "seqinfo.ini", tmp_path / "gt.txt"
         assert frame_size(truth) is None
-        text = "[Sequence]\r\nname=caf\xe9 20%\r\nimWidth=200\r\nimHeight=100\r\n"
+        text = "[Sequence]\r\nname=Gare \xe0 20%\r\nimWidth=200\r\nimHeight=100\r\n"
         for data in (text.encode("latin-1"), text.encode("utf-8-sig")):
             file.write_bytes(data)
             assert frame_size(truth) == (200, 100)
