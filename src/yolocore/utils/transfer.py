@@ -197,8 +197,8 @@ class Client:
             if self.options.progress is not None:
                 self.options.progress(size, total)
             percent = 100 * size // total if total else 0
-            if percent >= shown + SHOWN_SHARE:
-                shown = percent
+            if percent // SHOWN_SHARE > shown:
+                shown = percent // SHOWN_SHARE
                 LOGGER.info("%s: %d %% of %.1f MB", Path(urlsplit(url).path).name, percent, (total or 0) / 1e6)
         return size
 
