@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from yolocore.config.settings_keys import SETTINGS
+
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
@@ -28,6 +30,16 @@ def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(base / "config"))
     monkeypatch.setenv("YOLOCORE_CACHE_DIR", str(base / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with its own configuration folder and no settings in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
+    for key in SETTINGS:
+        monkeypatch.delenv(f"YOLOCORE_{key.upper()}", raising=False)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from yolocore.config.settings_keys import SETTINGS
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
     return tmp_path
 

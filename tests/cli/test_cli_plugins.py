@@ -26,7 +26,6 @@ RING = "class Plugin:\n    def on_train_end(self, trainer):\n        pass\n"
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
     return tmp_path
 

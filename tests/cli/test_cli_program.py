@@ -52,7 +52,6 @@ def facade(monkeypatch: pytest.MonkeyPatch) -> type[Facade]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a model, images and a dataset description."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
     for name in ("best.pt", "best-pose.pt", "bus.jpg"):
         (tmp_path / name).touch()

@@ -30,16 +30,6 @@ DOCUMENTED = (
 )
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with its own configuration folder and no settings in the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("YOLOCORE_CONFIG_DIR", str(tmp_path / "config"))
-    for key in SETTINGS:
-        monkeypatch.delenv(f"YOLOCORE_{key.upper()}", raising=False)
-    return tmp_path
-
-
 def test_documented_keys_come_first_with_their_defaults(here: Path) -> None:
     settings = get_settings()
     assert list(settings)[:17] == list(DOCUMENTED)

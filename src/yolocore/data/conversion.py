@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from yolocore.errors import DataError, MissingFileError
+from yolocore.errors import MissingFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from yolocore.data.report import Finding
 
@@ -114,55 +111,6 @@ def list_folder(folder: str | Path, suffixes: Iterable[str], what: str) -> list[
     if not files:
         raise MissingFileError(f"{path}: holds no {what} ({', '.join(sorted(wanted))})")
     return files
-
-
-def refuse_existing(targets: Iterable[Path]) -> None:
-    """Refuse to replace files.
-
-    Raises:
-        DataError: one exists, or two of them are the same.
-    """
-    for target, count in Counter(targets).items():
-        if count > 1:
-            raise DataError(f"{target}: two sources would be written to it; their stems are the same")
-        if target.exists() or target.is_symlink():
-            raise DataError(f"{target}: exists and is not replaced; choose another directory")
-
-
-@contextmanager
-def new_files(folder: Path) -> Iterator[Path]:
-    """Yield a directory whose files lie in ``folder`` once the block ends without an exception; without any, nothing.
-
-    Until then nothing appears there: a part of a set, taken for the whole, would make backgrounds of all other images.
-
-    Raises:
-        DataError: meanwhile somebody else wrote to the same place; nothing is replaced.
-    """
-    there = folder.is_dir()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    outer = Path(tempfile.mkdtemp(prefix=".yolocore.", suffix=".tmp", dir=folder if there else folder.parent))
-    try:
-        (inner := outer / "files").mkdir()  # its permissions are the usual ones, those of ``outer`` are not
-        yield inner
-        if not any(inner.iterdir()):
-            return
-        if not there:
-            _rename(inner, folder)
-            return
-        files = {folder / path.relative_to(inner): path for path in sorted(inner.rglob("*")) if path.is_file()}
-        refuse_existing(list(files))
-        for target, path in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-    finally:
-        shutil.rmtree(outer, ignore_errors=True)
-
-
-def _rename(source: Path, target: Path) -> None:
-    try:
-        source.rename(target)
-    except OSError as error:
-        raise DataError(f"{target}: cannot be made: {error.strerror}; nothing is replaced") from error
 
 
 def write_rows(target: Path, rows: Sequence[str]) -> bool:

@@ -14,8 +14,6 @@ from yolocore.data.conversion import (
     Conversion,
     Written,
     convert_files,
-    new_files,
-    refuse_existing,
     summarise,
     write_rows,
 )
@@ -27,6 +25,7 @@ from yolocore.data.row_faults import diagnose
 from yolocore.data.rows import Schema
 from yolocore.data.segmenter import find_segmenter, outline_boxes
 from yolocore.errors import MissingFileError
+from yolocore.utils.files import new_files, refuse_existing
 from yolocore.utils.ops import clip_boxes, xywhn2xyxy
 
 if TYPE_CHECKING:

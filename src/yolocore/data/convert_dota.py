@@ -13,8 +13,6 @@ from yolocore.data.conversion import (
     Written,
     convert_files,
     list_folder,
-    new_files,
-    refuse_existing,
     summarise,
     write_rows,
 )
@@ -25,6 +23,7 @@ from yolocore.data.row_faults import BAD_CLASS, COLUMNS, NOT_A_NUMBER, OUTSIDE
 from yolocore.data.rows import Schema
 from yolocore.data.verify import verify_image
 from yolocore.errors import DataError, MissingFileError
+from yolocore.utils.files import new_files, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,14 +18,13 @@ from yolocore.data.conversion import (
     Written,
     convert_files,
     list_folder,
-    new_files,
-    refuse_existing,
     summarise,
     write_rows,
 )
 from yolocore.data.images import ImageFault, check_pixels, read_regular_file
 from yolocore.data.outlines import outer_contours
 from yolocore.errors import DataError
+from yolocore.utils.files import new_files, refuse_existing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

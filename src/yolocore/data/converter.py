@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from yolocore.data.coco import BAD_RECORD, COCO_IDS, PREFIX, image_rows, load_coco
-from yolocore.data.conversion import Conversion, Written, convert_files, list_folder, new_files, summarise, write_rows
+from yolocore.data.conversion import Conversion, Written, convert_files, list_folder, summarise, write_rows
 from yolocore.data.convert_boxes import yolo_bbox2segment
 from yolocore.data.convert_dota import convert_dota_to_yolo_obb
 from yolocore.data.convert_masks import convert_segment_masks_to_yolo_seg
 from yolocore.data.report import Finding
 from yolocore.errors import DataError
-from yolocore.utils.files import increment_path
+from yolocore.utils.files import increment_path, new_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,11 +12,12 @@ import numpy as np
 import yaml
 
 from yolocore.config.settings import get_settings
-from yolocore.data.conversion import new_files, write_rows
+from yolocore.data.conversion import write_rows
 from yolocore.data.images import read_image
 from yolocore.data.listing import label_paths
 from yolocore.data.verify import DAMAGED
 from yolocore.errors import DataError
+from yolocore.utils.files import new_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

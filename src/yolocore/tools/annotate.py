@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolocore.data.conversion import Conversion, Written, new_files, refuse_existing, summarise, write_rows
+from yolocore.data.conversion import Conversion, Written, summarise, write_rows
 from yolocore.data.convert_boxes import polygon_row
 from yolocore.data.listing import walk_images
 from yolocore.data.report import Finding
 from yolocore.data.segmenter import find_segmenter, outline_boxes
 from yolocore.errors import MissingFileError
 from yolocore.models.facade import YOLO
+from yolocore.utils.files import new_files, refuse_existing
 
 if TYPE_CHECKING:
     from yolocore.data.segmenter import Segmenter

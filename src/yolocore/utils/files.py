@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolocore.config.dirs import cache_dir
+from yolocore.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["atomic_directory", "atomic_path", "cache_dir", "increment_path", "write_atomic"]
+__all__ = [
+    "atomic_directory",
+    "atomic_path",
+    "cache_dir",
+    "increment_path",
+    "new_files",
+    "refuse_existing",
+    "write_atomic",
+]
 
 
 @contextmanager
@@ -67,6 +77,55 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(targets: Iterable[Path]) -> None:
+    """Refuse to replace files.
+
+    Raises:
+        DataError: one exists, or two of them are the same.
+    """
+    for target, count in Counter(targets).items():
+        if count > 1:
+            raise DataError(f"{target}: two sources would be written to it; their stems are the same")
+        if target.exists() or target.is_symlink():
+            raise DataError(f"{target}: exists and is not replaced; choose another directory")
+
+
+@contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """Yield a directory whose files lie in ``folder`` once the block ends without an exception; without any, nothing.
+
+    Until then nothing appears there: a part of a set of files, such as labels, would be taken for the whole.
+
+    Raises:
+        DataError: meanwhile somebody else wrote to the same place; nothing is replaced.
+    """
+    there = folder.is_dir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    outer = Path(tempfile.mkdtemp(prefix=".yolocore.", suffix=".tmp", dir=folder if there else folder.parent))
+    try:
+        (inner := outer / "files").mkdir()  # its permissions are the usual ones, those of ``outer`` are not
+        yield inner
+        if not any(inner.iterdir()):
+            return
+        if not there:
+            _rename(inner, folder)
+            return
+        files = {folder / path.relative_to(inner): path for path in sorted(inner.rglob("*")) if path.is_file()}
+        refuse_existing(list(files))
+        for target, path in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be made: {error.strerror}; nothing is replaced") from error
 
 
 def increment_path(path: str | Path, *, exist_ok: bool = False) -> Path:
